@@ -1,0 +1,97 @@
+"""The settings of one agent: from defaults, one TOML file and flags, in that order. Nothing else reads settings, and
+this file knows nothing of what they are used for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from favor_stream.errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+RANGES = {  # smallest and largest value, in the unit of the name
+    "context_s": (5.0, 86_400.0),
+    "keep_s": (5.0, 3_600.0),
+    "lag_s": (0.0, 60.0),
+    "picture_hold_s": (0.0, 60.0),
+    "pictures_per_s": (0.1, 60.0),
+    "max_answer_tokens": (1, 4_096),
+    "threads": (0, 1_024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings, checked when they are made; raises ConfigError for a value out of its range."""
+
+    weights: Path | None = None  # a weights folder; None: the shipped favor-nano
+    device: str = "cpu"  # one of DEVICES; auto: cuda where there is one
+    context_s: float = 600.0  # at least this much of the stream is remembered
+    keep_s: float = 60.0  # sound and pictures held in the ring
+    lag_s: float = 2.0  # how far a reader may fall behind the devices before slices are dropped
+    picture_hold_s: float = 2.0  # a picture older than this is no longer shown to the model
+    pictures_per_s: float = 4.0  # pictures taken from the camera; the rest are passed over
+    max_answer_tokens: int = 64
+    threads: int = 0  # of torch; 0: its own choice
+    log_level: str = "warning"  # one of LOG_LEVELS
+
+    def __post_init__(self) -> None:
+        _check_choice("device", self.device, DEVICES)
+        _check_choice("log_level", self.log_level, LOG_LEVELS)
+        for key, (least, most) in RANGES.items():
+            value = getattr(self, key)
+            if not least <= value <= most:  # also true of nan
+                raise ConfigError(f"{key} is {value}; write a number from {least:g} to {most:g}")
+        if self.lag_s > self.keep_s:
+            raise ConfigError(f"lag_s is {self.lag_s}, longer than keep_s ({self.keep_s}); lower lag_s or raise keep_s")
+
+
+def load(path: Path | None = None, **flags: object) -> Config:
+    """The defaults, over them the TOML file at `path`, over it the flags; a flag that is None was not given.
+
+    A relative `weights` in the file starts from the file's folder. Raises ConfigError with one line for a file that
+    cannot be read, an unknown key, a wrong type or a value out of its range.
+    """
+    settings = {} if path is None else _settings(_read(path), origin=str(path), folder=path.parent)
+    given = {key: value for key, value in flags.items() if value is not None}
+    return Config(**settings | _settings(given, origin="flags", folder=Path()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except ValueError as error:  # broken TOML, or bytes that are not UTF-8
+        raise ConfigError(f"{path}: is not TOML ({error}); expected lines such as: context_s = 600") from error
+
+
+def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
+    """The same keys, each known and each value of its field's type."""
+    known = {field.name: type(field.default) for field in fields(Config)} | {"weights": Path}
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            guess = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"{origin}: unknown key {key!r}; {guess}Known keys: {', '.join(known)}")
+    return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
+
+
+def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> object:
+    """The value itself, or a text as a path that starts from `folder`."""
+    if kind is Path and isinstance(value, str | Path):
+        return folder / Path(value).expanduser()
+    if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number of seconds
+        return value
+    wanted = {float: "a number", int: "a whole number", str: "a text in quotes", Path: "a folder in quotes"}[kind]
+    raise ConfigError(f"{origin}: {key} is {value!r} ({type(value).__name__}); write {wanted}")
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key} is {value!r}; write one of {', '.join(choices)}")

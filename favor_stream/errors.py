@@ -1,0 +1,21 @@
+"""The few things that can go wrong for a user. Each message says what was found, what was expected and what to do."""
+
+
+class FavorError(Exception):
+    """A mistake or a loss that the user can mend; the command line prints it as one line and exits with 2."""
+
+
+class DeviceError(FavorError):
+    """A camera, microphone, file or address could not be opened or read."""
+
+
+class ConfigError(FavorError):
+    """A configuration file, flag or question is not what was expected."""
+
+
+class WeightsError(FavorError):
+    """A weights folder is missing, damaged or made for another configuration."""
+
+
+class EngineError(FavorError):
+    """An inference engine is missing or does not fit the exported graph."""

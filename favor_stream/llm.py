@@ -1,0 +1,274 @@
+"""A language model that reads window tokens and words into one remembered cache, and answers beside it.
+
+It knows the prompt's words and the cache; it knows nothing of pictures, sound or how window tokens are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from favor_stream.cache import Mark, Room, WindowCache
+from favor_stream.errors import ConfigError
+
+QUESTION = "{question}"
+BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The words around the windows, written as the model was trained with them."""
+
+    prefix: str = "<s>USER: <Img>"  # pinned, before the first window
+    ask: str = "</Img> {question}\nASSISTANT:"  # closes the windows and asks
+    eos: str = "</s>"  # one token, which ends an answer
+    resume: str = "USER: <Img>"  # opens the windows again after a dialogue that is kept
+    yes: str = " yes"  # as an answer starts; the first token counts
+    no: str = " no"
+
+    def __post_init__(self) -> None:
+        if self.ask.count(QUESTION) != 1:
+            raise ConfigError(
+                f"the ask template is {self.ask!r}: expected {QUESTION} in it once; write it where the question goes"
+            )
+
+
+class Llm:
+    """One viewer's language model: `append` what is seen, then ask with `generate` or `probability` at any moment.
+
+    A question is read on a branch of the cache and leaves no trace there, unless the dialogue is kept. Several viewers may share
+    one model; each has its own `Llm`. One thread only, and while an answer is being written everything else waits for it.
+
+    Raises `ConfigError` where model, tokenizer, prompt and room do not fit together.
+    """
+
+    def __init__(self, model: LlamaForCausalLM, tokenizer: Tokenizer, prompt: Prompt, room: Room) -> None:
+        self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
+        self.cache = WindowCache(model, room)
+        self._control = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
+        self._eos = self._token(self.prompt.eos)
+        self._yes, self._no = self._first_token(self.prompt.yes), self._first_token(self.prompt.no)
+        if self._yes == self._no:
+            raise ConfigError(
+                f"{self.prompt.yes!r} and {self.prompt.no!r} begin with the same token: expected two; choose other words"
+            )
+        self.reset()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the next pass will see."""
+        return self.cache.length
+
+    @property
+    def remembered_s(self) -> tuple[float, float]:
+        """From when to when the remembered windows reach, in seconds of the session's clock; (0.0, 0.0) with none."""
+        windows = [segment for segment in self.cache.segments if not segment.is_text]
+        return (windows[0].start_s, windows[-1].end_s) if windows else (0.0, 0.0)
+
+    def append(self, tokens: Tensor, start_s: float, end_s: float) -> None:
+        """Remembers a window's tokens [N, D], which cover these seconds, and forgets the oldest windows when over the budget.
+
+        Raises `ConfigError` if N is more than `branch_tokens`, and `RuntimeError` while an answer is being written.
+        """
+        self._check_free()
+        self.cache.require(len(tokens), "a window")
+        self._read(tokens)
+        self._commit(start_s, end_s)
+
+    def generate(
+        self, question: str, extra: Tensor | None = None, max_tokens: int = 64, keep: bool = False
+    ) -> Generator[str, None, None]:
+        """Answers greedily, piece by piece, whole characters only. Closing the generator early stops the answer.
+
+        `extra` [N, D] are the open window's tokens, seen by this question alone. With `keep`, the question and what was said stay
+        in the cache as a text segment, without `extra`.
+
+        Raises `ConfigError` at once for a question that is blank, holds a control token, or leaves `branch_tokens` no room.
+        """
+        question_ids = self._ask_ids(question)
+        ending = 1 + len(self._encode(self.prompt.resume)) if keep else 0
+        self.cache.require(_length(extra) + len(question_ids) + max_tokens + ending, "the question with its answer")
+        return self._answer(question_ids, extra, max_tokens, keep)
+
+    def probability(self, questions: Sequence[str], extra: Tensor | None = None) -> list[float]:
+        """P(yes) against P(no) for each question, all read in one pass where `branch_tokens` has the room, else in a few.
+
+        `extra` [N, D] are the open window's tokens. Raises `ConfigError` as `generate` does.
+        """
+        self._check_free()
+        asked = [self._ask_ids(question) for question in questions]
+        for question_ids in asked:
+            self.cache.require(_length(extra) + len(question_ids), "the question")
+        room = self.cache.room.branch_tokens - _length(extra)
+        return [chance for group in _packs(asked, room) for chance in self._chances(group, extra)]
+
+    def mark(self) -> Mark:
+        """Remembers this place, to `rewind` to until the next eviction."""
+        return self.cache.mark()
+
+    def rewind(self, mark: Mark) -> None:
+        """Forgets everything since the mark. Raises `RuntimeError` if something was evicted since."""
+        self.cache.rewind(mark)
+
+    def reset(self) -> None:
+        """Forgets the stream and reads the prefix anew. Raises `RuntimeError` while an answer is being written."""
+        self._check_free()
+        self.cache.reset()
+        self._read(self._embed(self._encode(self.prompt.prefix)))
+        self.cache.pin()
+
+    # The model
+
+    @torch.inference_mode()
+    def _read(self, embeddings: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """One pass over embeddings [N, D] on the open branch; returns the last hidden states [N, D], before the vocabulary."""
+        inputs = embeddings.to(self.model.device, self.model.dtype)[None]
+        output = self.model.model(
+            inputs_embeds=inputs,
+            position_ids=self.cache.positions(len(embeddings)) if positions is None else positions,
+            attention_mask=mask,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
+
+    @torch.inference_mode()
+    def _embed(self, ids: Sequence[int], extra: Tensor | None = None) -> Tensor:
+        """Embeddings [N + len(ids), D] of `extra` [N, D], if any, and these tokens."""
+        words: Tensor = self.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=self.model.device))
+        return words if extra is None else torch.cat([extra.to(words), words])
+
+    @torch.inference_mode()
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [..., vocabulary] of hidden states [..., D]."""
+        logits: Tensor = self.model.lm_head(hidden)
+        return logits.float()
+
+    def _commit(self, start_s: float, end_s: float, *, is_text: bool = False) -> None:
+        self.cache.commit(start_s, end_s, is_text=is_text)
+        if self.cache.is_over:
+            self.cache.evict()
+
+    # Questions
+
+    def _answer(self, question_ids: list[int], extra: Tensor | None, max_tokens: int, keep: bool) -> Generator[str, None, None]:
+        self._check_free()
+        before = self.cache.mark()
+        spoken: list[int] = []
+        try:
+            yield from self._speak(self._embed(question_ids, extra), spoken, max_tokens)
+        finally:
+            self.cache.rewind(before)
+            if keep and spoken:
+                self._keep(question_ids + spoken)
+
+    def _speak(self, embeddings: Tensor, spoken: list[int], max_tokens: int) -> Iterator[str]:
+        """Decodes greedily from embeddings [N, D], noting each token in `spoken` before its text is given out."""
+        text = _Text(self.tokenizer)
+        while len(spoken) < max_tokens:
+            token = int(self._logits(self._read(embeddings)[-1]).argmax())
+            if token == self._eos:
+                break
+            spoken.append(token)
+            if piece := text.piece(spoken):
+                yield piece
+            embeddings = self._embed([token])
+        if piece := text.piece(spoken, is_last=True):
+            yield piece
+
+    def _keep(self, dialogue_ids: list[int]) -> None:
+        """Reads the dialogue once more, behind the windows alone, and remembers it at the stream's present time."""
+        self._read(self._embed([*dialogue_ids, self._eos, *self._encode(self.prompt.resume)]))
+        now_s = self.remembered_s[1]
+        self._commit(now_s, now_s, is_text=True)
+
+    def _chances(self, asked: Sequence[list[int]], extra: Tensor | None) -> list[float]:
+        """P(yes) of several questions in one pass."""
+        before, lengths = self.cache.mark(), [len(question_ids) for question_ids in asked]
+        positions, mask = self.cache.side_by_side(lengths, shared=_length(extra))
+        embeddings = self._embed([token for question_ids in asked for token in question_ids], extra)
+        try:
+            hidden = self._read(embeddings, positions, mask)
+        finally:
+            self.cache.rewind(before)
+        last = torch.tensor(lengths).cumsum(0) + _length(extra) - 1
+        logits = self._logits(hidden[last.to(hidden.device)])  # [questions, vocabulary]
+        chances: list[float] = (logits[:, self._yes] - logits[:, self._no]).sigmoid().tolist()
+        return chances
+
+    def _check_free(self) -> None:
+        if self.cache.branch_length:
+            raise RuntimeError("an answer is being written: finish or close it first")
+
+    # Words
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _ask_ids(self, question: str) -> list[int]:
+        if not question.strip():
+            raise ConfigError("the question is blank: expected words; ask something")
+        if control := self._control.intersection(self._encode(question)):
+            word = self.tokenizer.id_to_token(min(control))
+            raise ConfigError(f"the question holds the control token {word!r}: expected plain words; leave it out")
+        return self._encode(self.prompt.ask.replace(QUESTION, question.strip()))
+
+    def _token(self, word: str) -> int:
+        token = self.tokenizer.token_to_id(word)
+        if token is None:
+            raise ConfigError(
+                f"{word!r} is no token of this tokenizer: expected one; choose another or the model's own tokenizer"
+            )
+        return token
+
+    def _first_token(self, word: str) -> int:
+        """The token that an answer beginning with this word begins with."""
+        ask = self._encode(self.prompt.ask)
+        answered = self._encode(self.prompt.ask + word)
+        if answered[: len(ask)] != ask or len(answered) == len(ask):
+            raise ConfigError(
+                f"{word!r} melts into the end of the ask template: expected tokens of its own; change its first letter"
+            )
+        return answered[len(ask)]
+
+
+@dataclass(slots=True)
+class _Text:
+    """The text of a growing list of tokens, given out in whole characters.
+
+    Each piece is the end of a text decoded from a little earlier, because a tokenizer may drop the space before a first word.
+    """
+
+    tokenizer: Tokenizer
+    start: int = 0  # decode from this token
+    given: int = 0  # the text of the tokens before this one is out
+
+    def piece(self, tokens: list[int], *, is_last: bool = False) -> str:
+        """What can be said now: nothing while a character is incomplete, which at the last call is left out."""
+        before, now = self.tokenizer.decode(tokens[self.start : self.given]), self.tokenizer.decode(tokens[self.start :])
+        if len(now) <= len(before) or (now.endswith(BROKEN) and not is_last):
+            return ""
+        self.start, self.given = self.given, len(tokens)
+        return now[len(before) :].rstrip(BROKEN)
+
+
+def _length(extra: Tensor | None) -> int:
+    return 0 if extra is None else len(extra)
+
+
+def _packs(asked: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]:
+    """Groups neighbours so that each group's tokens fit into `room`."""
+    group: list[list[int]] = []
+    for question_ids in asked:
+        if group and sum(map(len, group)) + len(question_ids) > room:
+            yield group
+            group = []
+        group.append(question_ids)
+    if group:
+        yield group

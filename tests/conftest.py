@@ -1,0 +1,36 @@
+"""What holds for every test: nothing from the model hub, one hypothesis profile, what the markers `gpu` and `device` mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: weights come from the tree or not at all
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads and a forked child warn each other
+
+REAL_PARTS_REQUIRED = os.environ.get("FAVOR_REQUIRE_REAL") == "1"
+
+hypothesis.settings.register_profile("favor", deadline=None)  # a busy machine is slow, not wrong
+hypothesis.settings.load_profile("favor")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch  # here: most runs of a single file need no torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU, and torch finds none")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where real parts must be there, a `device` test that skips is a failure that says what is missing."""
+    report = yield
+    required = REAL_PARTS_REQUIRED and item.get_closest_marker("device")
+    if required and report.skipped and isinstance(report.longrepr, tuple):  # an expected failure holds its traceback here
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr[2]} (FAVOR_REQUIRE_REAL=1 says that it must be there)"
+    return report
