@@ -1,0 +1,306 @@
+"""The command line. It reads arguments, calls one verb and turns mistakes into one line; each verb imports what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from favor_stream import __version__
+from favor_stream.config import Config, load
+from favor_stream.errors import ConfigError, DeviceError, FavorError
+from favor_stream.records import Answer, Event
+
+if TYPE_CHECKING:
+    from favor_stream.capture import Source
+    from favor_stream.ring import Ring
+    from favor_stream.session import Session
+
+    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse gives what add_subparsers returns no public name
+
+EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
+WORLD_FPS = 8.0
+TRAINING_PACKAGES = {"espeakng_loader", "jiwer", "matplotlib", "scipy"}
+SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
+Verb = Callable[[argparse.Namespace, Config], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb. Returns its exit code; 2 for a mistake of the user, told in one line; 130 after Ctrl-C."""
+    try:
+        arguments = _parser().parse_args(argv)
+        config = load(arguments.config)
+        logging.basicConfig(level=config.log_level.upper(), format="favor-stream: %(message)s")
+        verb: Verb = arguments.verb
+        code = verb(arguments, config)
+        sys.stdout.flush()  # here, where a closed pipe can still be told from a failure
+        return code
+    except FavorError as error:
+        return _mistake(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING_PACKAGES:
+            raise
+        return _mistake(f"{error.name} is not installed; this needs it: pip install --editable '.[train]'")
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at its end
+        return 0
+
+
+def _mistake(text: str) -> int:
+    print(f"favor-stream: {' '.join(text.split())}", file=sys.stderr)
+    return EXIT_MISTAKE
+
+
+# The verbs
+
+
+def _demo(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import demo
+
+    return demo.run(config)
+
+
+def _live(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import live
+
+    return live.run(arguments.source, config, arguments.svg)
+
+
+def _eval(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.aveb import evaluation
+
+    tasks = arguments.tasks.split(",") if arguments.tasks else None
+    return evaluation.run(config.weights, tasks, arguments.limit, arguments.seed, arguments.json)
+
+
+def _bench(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import bench
+
+    return bench.run(config, arguments.quick, arguments.json)
+
+
+def _train(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.training import train
+
+    return train.run(arguments.preset, arguments.out, arguments.seed)
+
+
+def _world(arguments: argparse.Namespace, config: Config) -> int:
+    """Films a clip with voices, fonts and pairs of colour and shape that training never shows."""
+    from favor_stream.aveb import truth, world
+    from favor_stream.aveb.picture import picture
+    from favor_stream.aveb.soundtrack import soundtrack
+    from favor_stream.clip import write_film
+
+    script = world.draw(arguments.seed, arguments.seconds, "held_out")
+    pictures = (picture(script, index / WORLD_FPS) for index in range(math.ceil(arguments.seconds * WORLD_FPS)))
+    write_film(arguments.out, pictures, WORLD_FPS, soundtrack(script))
+    told = {"script": asdict(script), "slices": [asdict(one) for one in truth.slices(script)]}
+    path = arguments.out.with_suffix(".json")
+    try:
+        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DeviceError(f"{path}: cannot be written ({error.strerror}); free some space or choose another folder") from error
+    print(f"wrote {arguments.out} and {path}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import doctor
+
+    return doctor.run(config, arguments.json)
+
+
+def _ask(arguments: argparse.Namespace, config: Config) -> int:
+    """Sees the source to its end or to --at, then answers every question on a branch of that one memory.
+
+    A Session fed straight from a ring, without an Agent: nothing happens at the same time here, so there is no loop to keep free.
+    """
+    session = _session(config)
+    for question in arguments.question:
+        session.ask(question).close()  # refused now rather than after the film
+    _perceive(session, arguments.source, config, arguments.at, arguments.realtime)
+    streams = len(arguments.question) == 1 and sys.stdout.isatty() and not arguments.json
+    for question in arguments.question:
+        answer = _answered(session, question, streams)
+        if arguments.json:
+            print(json.dumps(asdict(answer)), flush=True)
+        elif streams:
+            print()
+        else:
+            print(answer.text if len(arguments.question) == 1 else f"{question}\n  {answer.text}", flush=True)
+    return 0
+
+
+def _session(config: Config) -> Session:
+    from favor_stream.model import weights
+    from favor_stream.session import Session
+
+    model, tokenizer = weights.load(config.weights)
+    return Session(model, tokenizer, config.context_s, config.max_answer_tokens)
+
+
+def _perceive(session: Session, name: str, config: Config, at_s: float, realtime: bool) -> None:
+    """Lets the session see slice after slice; DeviceError when there was none."""
+    ring, source = _opened(name, config, at_s, realtime)
+    with source:
+        for piece in takewhile(lambda piece: piece.end_s <= at_s, ring):
+            session.see(piece)
+    if session.heard_until_s <= 0:
+        raise DeviceError(f"{name}: nothing was seen or heard until then; a film or recording of half a second or more is needed")
+
+
+def _opened(name: str, config: Config, at_s: float, realtime: bool) -> tuple[Ring, Source]:
+    """A ring and the source that will fill it: a file as fast as it is seen, unless `realtime`; a device at its own pace."""
+    from favor_stream.capture import LiveSource, open_source
+    from favor_stream.ring import Ring
+
+    ring = Ring(config.keep_s, config.picture_hold_s, config.lag_s, "live" if realtime else "lossless")
+    source = open_source(name, ring, _tell_losses, config.pictures_per_s)
+    if isinstance(source, LiveSource) and at_s == math.inf:
+        raise ConfigError(f"{name} may have no end; say when to answer with --at SECONDS, or use favor-stream live")
+    if isinstance(source, LiveSource) and not realtime:
+        return _opened(name, config, at_s, realtime=True)
+    return ring, source
+
+
+def _tell_losses(event: Event) -> None:
+    if event.kind != "ended" or not event.text.endswith(": ended"):  # a whole file that came to its end is no news
+        print(f"favor-stream: {event.text}", file=sys.stderr)
+
+
+def _answered(session: Session, question: str, streams: bool) -> Answer:
+    """The answer with its times; `streams`: printed while it is written."""
+    begun_s = time.monotonic()
+    first_s, pieces = None, []
+    for piece in session.ask(question):
+        first_s = time.monotonic() if first_s is None else first_s
+        pieces.append(piece)
+        if streams:
+            print(piece if len(pieces) > 1 else piece.lstrip(), end="", flush=True)
+    ended_s = time.monotonic()
+    first_token_s = (first_s or ended_s) - begun_s
+    return Answer(question, "".join(pieces).strip(), session.heard_until_s, first_token_s, ended_s - begun_s)
+
+
+# The arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes come out as ConfigError, in one line and without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="favor-stream",
+        description="Watches and listens to a stream, remembers it, and answers at any moment.",
+        epilog="example: favor-stream ask film.mp4 'what was said?'\nEach verb has a --help with an example of its own.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"favor-stream {__version__}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings, given before the verb")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_asking(verbs)
+    _add_measuring(verbs)
+    _add_making(verbs)
+    return parser
+
+
+def _add_asking(verbs: _Verbs) -> None:
+    _added(verbs, "demo", _demo, "a film is watched and asked about", "favor-stream demo")
+
+    ask = _added(
+        verbs, "ask", _ask, "see a source to its end, then answer", "favor-stream ask film.mp4 'what was said?' --at 12.5"
+    )
+    ask.add_argument("source", metavar="SOURCE", help=SOURCES)
+    ask.add_argument("question", metavar="QUESTION", nargs="+", help="several are asked of one memory")
+    ask.add_argument("--at", type=_seconds, default=math.inf, metavar="SECONDS", help="answer at this time of the stream")
+    ask.add_argument("--realtime", action="store_true", help="see a film at its own speed, not as fast as possible")
+    _add_json(ask, "one object a line: question, text, heard_until_s, first_token_s, total_s")
+
+    live = _added(verbs, "live", _live, "watch a stream and ask at any time", "favor-stream live camera microphone")
+    live.add_argument("source", metavar="SOURCE", nargs="+", help=SOURCES)
+    live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
+
+
+def _add_measuring(verbs: _Verbs) -> None:
+    evaluate = _added(
+        verbs, "eval", _eval, "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50"
+    )
+    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks")
+    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films per task (%(default)s)")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other films (%(default)s)")
+    _add_json(evaluate)
+
+    bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
+    bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")
+    _add_json(bench)
+
+    doctor = _added(verbs, "doctor", _doctor, "what this machine has and what it lacks", "favor-stream doctor --json")
+    _add_json(doctor)
+
+
+def _add_making(verbs: _Verbs) -> None:
+    train = _added(
+        verbs, "train", _train, "make the weights anew; goes on where it stopped", "favor-stream train --preset smoke --out w"
+    )
+    train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
+    train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
+
+    world = _added(
+        verbs, "world", _world, "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4"
+    )
+    world.add_argument("--seed", type=int, required=True, metavar="N", help="equal seeds make equal films")
+    world.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the film; its truth is written beside it as .json"
+    )
+    world.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="(%(default)s)")
+
+
+def _added(verbs: _Verbs, name: str, verb: Verb, purpose: str, example: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser, what: str = "print JSON") -> None:
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

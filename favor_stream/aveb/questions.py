@@ -1,0 +1,347 @@
+"""Questions about a script and their answers, at any moment of it. One small function a kind; None where it does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, DIGITS, HELD_OUT_PAIRS, MOTIONS, NAMES, OBJECTS, SAYINGS, SHAPES, SOUNDS
+from favor_stream.aveb.script import Card, Noise, Script, Thing
+from favor_stream.aveb.truth import LEAST_SOUND_S, PICTURE_AT_S, SliceTruth, slices
+from favor_stream.records import SLICE_S
+
+NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
+SPOKEN_FORMS = (
+    "what colour is the {shape}",
+    "what shape is the {colour} one",
+    "what did you hear",
+    "what came first",
+    "how many things did you see",
+    "what word is shown",
+    "did you hear a {sound}",
+)
+COUNTS = "none one two three four five six seven eight nine ten".split()
+Split = Literal["training", "held_out"]
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    kind: str
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What had happened in a script when a question was asked."""
+
+    things: tuple[Thing, ...]  # in order of appearance
+    noises: tuple[Noise, ...]
+    cards: tuple[Card, ...]
+    utterances: tuple[str, ...]  # the last one perhaps cut short
+    now: SliceTruth
+    split: Split
+
+    @property
+    def heard_kinds(self) -> list[str]:
+        return [n.kind for n in self.noises]
+
+
+def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] | None = None) -> View:
+    """The script as it stands after the slices up to `until_s`."""
+    count = int(until_s / SLICE_S)
+    truths = truths or slices(script)
+    said = [word for t in truths[:count] for word in t.spoken]
+    utterances = []
+    for utterance in script.utterances:
+        part, said = said[: len(utterance.words)], said[len(utterance.words) :]
+        if part:
+            utterances.append(" ".join(part))
+    return View(
+        tuple(t for t in script.things if pictured(t, count)),
+        tuple(n for n in script.noises if n.start_s + LEAST_SOUND_S <= until_s - 0.05),
+        tuple(c for c in script.cards if pictured(c, count)),
+        tuple(utterances),
+        truths[count - 1],
+        split,
+    )
+
+
+def pictured(item: Thing | Card, count: int) -> bool:
+    """Whether one of the first `count` pictures shows it."""
+    first = int(np.ceil((item.start_s - PICTURE_AT_S) / SLICE_S))
+    return max(first, 0) < count and max(first, 0) * SLICE_S + PICTURE_AT_S < item.end_s
+
+
+def name(thing: Thing) -> str:
+    return f"{thing.colour} {thing.shape}"
+
+
+def a(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
+def only(items: list[Thing]) -> Thing | None:
+    return items[0] if len(items) == 1 else None
+
+
+def pick(rng: Rng, items: list[Thing] | list[Noise] | list[str] | tuple[str, ...]) -> int:
+    return int(rng.integers(len(items)))
+
+
+# ------------------------------------------------------------------------------------- kinds: view, rng -> words and answer
+
+Asked = tuple[dict[str, str], str]
+
+
+def now_see(v: View, rng: Rng) -> Asked | None:
+    parts = []
+    for thing in v.now.things:
+        motion = {None: "", "still": " still"}.get(thing.motion, f" moving {thing.motion}")
+        parts.append(f"{thing.colour} {thing.shape}{motion}")
+    text = " and ".join(parts) or ("" if v.now.word else "nothing")
+    return {}, ", ".join([text] * bool(text) + ([f"word {v.now.word}"] if v.now.word else []))
+
+
+def now_hear(v: View, rng: Rng) -> Asked | None:
+    return {}, " and ".join(dict.fromkeys(v.now.sounds)) or "nothing"
+
+
+def said(v: View, rng: Rng) -> Asked | None:
+    text = " . ".join(v.utterances)
+    return ({}, text or "nothing") if len(text.split()) <= 20 else None
+
+
+def said_last(v: View, rng: Rng) -> Asked | None:
+    return {}, v.utterances[-1] if v.utterances else "nothing"
+
+
+def sounds(v: View, rng: Rng) -> Asked | None:
+    return ({}, ", ".join(v.heard_kinds) or "nothing") if len(v.noises) <= 6 else None
+
+
+def colour(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    shape = v.things[pick(rng, list(v.things))].shape
+    thing = only([t for t in v.things if t.shape == shape])
+    return ({"shape": shape}, thing.colour) if thing else None
+
+
+def shape(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    wanted = v.things[pick(rng, list(v.things))].colour
+    thing = only([t for t in v.things if t.colour == wanted])
+    return ({"colour": wanted}, thing.shape) if thing else None
+
+
+def motion(v: View, rng: Rng) -> Asked | None:
+    seen = [t for t in v.things if t.end_s - t.start_s > 1.4 and t not in v.things[-2:]]
+    if not seen:
+        return None
+    thing = seen[pick(rng, seen)]
+    return {"thing": name(thing)}, thing.motion
+
+
+def word(v: View, rng: Rng) -> Asked | None:
+    return {}, v.cards[-1].word if v.cards else "nothing"
+
+
+def first(v: View, rng: Rng) -> Asked | None:
+    return {}, name(v.things[0]) if v.things else "nothing"
+
+
+def last(v: View, rng: Rng) -> Asked | None:
+    return {}, name(v.things[-1]) if v.things else "nothing"
+
+
+def after(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    at = pick(rng, list(v.things))
+    return {"thing": name(v.things[at])}, name(v.things[at + 1]) if at + 1 < len(v.things) else "nothing"
+
+
+def before(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    at = pick(rng, list(v.things))
+    return {"thing": name(v.things[at])}, name(v.things[at - 1]) if at else "nothing"
+
+
+def together(thing: Thing, noise: Noise) -> float:
+    """Seconds for which a thing was in view while a noise sounded."""
+    return min(thing.end_s, noise.end_s) - max(thing.start_s, noise.start_s)
+
+
+def seen_during(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if not unique:
+        return None
+    noise = unique[pick(rng, unique)]
+    spans = [together(t, noise) for t in v.things]
+    if any(-0.4 < s < 0.4 for s in spans):  # too close to call
+        return None
+    seen = [t for t, s in zip(v.things, spans, strict=True) if s >= 0.4]
+    return {"sound": noise.kind}, " and ".join(name(t) for t in seen) or "nothing"
+
+
+def heard_during(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    thing = v.things[pick(rng, list(v.things))]
+    spans = [together(thing, n) for n in v.noises]
+    if any(-0.4 < s < 0.4 for s in spans):
+        return None
+    heard = [n.kind for n, s in zip(v.noises, spans, strict=True) if s >= 0.4]
+    return {"thing": name(thing)}, ", ".join(heard) or "nothing"
+
+
+def count_things(v: View, rng: Rng) -> Asked | None:
+    return ({}, COUNTS[len(v.things)]) if len(v.things) < len(COUNTS) else None
+
+
+def count_sound(v: View, rng: Rng) -> Asked | None:
+    kind = v.heard_kinds[pick(rng, v.heard_kinds)] if v.noises and rng.random() < 0.75 else str(rng.choice(SOUNDS))
+    return ({"sound": kind}, COUNTS[v.heard_kinds.count(kind)]) if v.heard_kinds.count(kind) < len(COUNTS) else None
+
+
+def saw(v: View, rng: Rng) -> Asked | None:
+    seen = {(t.colour, t.shape) for t in v.things}
+    if seen and rng.random() < 0.5:
+        thing = v.things[pick(rng, list(v.things))]
+        return {"thing": name(thing)}, "yes"
+    pair = (str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
+    if seen and rng.random() < 0.6:  # hard: the colour or the shape was there
+        thing = v.things[pick(rng, list(v.things))]
+        pair = (thing.colour, pair[1]) if rng.random() < 0.5 else (pair[0], thing.shape)
+    if pair in seen or (v.split == "training" and pair in HELD_OUT_PAIRS):
+        return None
+    return {"thing": " ".join(pair)}, "no"
+
+
+def heard(v: View, rng: Rng) -> Asked | None:
+    yes = bool(v.noises) and rng.random() < 0.5
+    kinds = sorted(set(v.heard_kinds)) if yes else [s for s in SOUNDS if s not in v.heard_kinds]
+    return ({"sound": kinds[pick(rng, kinds)]}, "yes" if yes else "no") if kinds else None
+
+
+def sound_order(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if len(unique) < 2:
+        return None
+    one, other = (unique[i] for i in rng.permutation(len(unique))[:2])
+    return {"sound": one.kind, "other": other.kind}, "yes" if one.start_s < other.start_s else "no"
+
+
+def cross_order(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if not unique or not v.things:
+        return None
+    noise, thing = unique[pick(rng, unique)], v.things[pick(rng, list(v.things))]
+    if abs(noise.start_s - thing.start_s) < 0.75:
+        return None
+    return {"sound": noise.kind, "thing": name(thing)}, "yes" if noise.start_s < thing.start_s else "no"
+
+
+def spoken(v: View, rng: Rng) -> Asked | None:
+    asked = [u for u in v.utterances if u.split()[0] in ("what", "how", "did")]
+    return {}, reply(v, asked[-1]) if asked else "no question"
+
+
+def reply(v: View, text: str) -> str:
+    """The answer to one of SPOKEN_FORMS; of several things that fit, the newest counts."""
+    words = text.split()
+    if text.startswith("what colour is the"):
+        return next((t.colour for t in reversed(v.things) if t.shape == words[-1]), "nothing")
+    if text.startswith("what shape is the"):
+        return next((t.shape for t in reversed(v.things) if t.colour in words), "nothing")
+    if text == "what did you hear":
+        return v.noises[-1].kind if v.noises else "nothing"
+    if text == "what came first":
+        return name(v.things[0]) if v.things else "nothing"
+    if text.startswith("how many things"):
+        return COUNTS[min(len(v.things), len(COUNTS) - 1)]
+    if text == "what word is shown":
+        return v.cards[-1].word if v.cards else "nothing"
+    return "yes" if words[-1] in v.heard_kinds else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    ask: Callable[[View, Rng], Asked | None]
+    weight: float  # how often training asks it
+    wordings: tuple[str, ...]
+
+
+KINDS = {
+    "now_see": Kind(now_see, 1.5, (NOW_SEE, "what is in view now?", "what is there to see right now?")),
+    "now_hear": Kind(now_hear, 1.0, (NOW_HEAR, "which sound do you hear now?", "what is there to hear right now?")),
+    "said": Kind(said, 1.5, ("what was said?", "what did they say?", "write down what was said")),
+    "said_last": Kind(said_last, 2.0, ("what was said last?", "what did they say last?", "write down what was said last")),
+    "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
+    "colour": Kind(colour, 1.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")),
+    "shape": Kind(shape, 1.0, ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing")),
+    "motion": Kind(motion, 1.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
+    "word": Kind(word, 1.0, ("what word was shown?", "which word did you read?", "what was the written word?")),
+    "first": Kind(first, 1.0, ("what came first?", "what did you see first?", "what was the first thing?")),
+    "last": Kind(last, 1.0, ("what came last?", "what did you see last?", "what was the last thing?")),
+    "after": Kind(after, 2.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")),
+    "before": Kind(before, 2.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")),
+    "seen_during": Kind(
+        seen_during, 2.0, ("what was in view when you heard the {sound}?", "what did you see during the {sound}?", "what was there to see when the {sound} sounded?")
+    ),
+    "heard_during": Kind(
+        heard_during, 1.5, ("what did you hear while the {thing} was in view?", "which sound came with the {thing}?", "what sounded while you saw the {thing}?")
+    ),
+    "count_things": Kind(count_things, 1.0, ("how many things did you see?", "how many things came?", "count the things you saw")),
+    "count_sound": Kind(count_sound, 1.0, ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}")),
+    "saw": Kind(saw, 1.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
+    "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
+    "sound_order": Kind(sound_order, 1.0, ("did the {sound} come before the {other}?", "was the {sound} before the {other}?", "did you hear the {sound} earlier than the {other}?")),
+    "cross_order": Kind(cross_order, 1.0, ("did the {sound} come before the {thing}?", "was the {sound} before the {thing}?", "did you hear the {sound} earlier than you saw the {thing}?")),
+    "spoken": Kind(spoken, 2.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+}
+NAMES_OF_KINDS = list(KINDS)
+WEIGHTS = np.array([kind.weight for kind in KINDS.values()]) / sum(kind.weight for kind in KINDS.values())
+
+
+def ask(kind: str, v: View, rng: Rng) -> Question | None:
+    """One question of a kind, or None where it does not apply."""
+    asked = KINDS[kind].ask(v, rng)
+    if asked is None:
+        return None
+    words, answer = asked
+    wordings = KINDS[kind].wordings
+    text = wordings[int(rng.integers(len(wordings)))]
+    articles = {f"a_{key}": a(value) for key, value in words.items()}
+    return Question(kind, text.format(**words, **articles), answer)
+
+
+def draw(script: Script, until_s: float, rng: Rng, split: Split, v: View | None = None) -> Question:
+    """A question about the script up to `until_s`, its kind drawn by weight among those that apply."""
+    v = v or view(script, until_s, split)
+    while True:
+        question = ask(NAMES_OF_KINDS[int(rng.choice(len(KINDS), p=WEIGHTS))], v, rng)
+        if question is not None:
+            return question
+
+
+def every(script: Script, until_s: float, rng: Rng, split: Split) -> list[Question]:
+    """One question of each kind that applies."""
+    v = view(script, until_s, split)
+    return [question for kind in KINDS if (question := ask(kind, v, rng)) is not None]
+
+
+def corpus(count: int, seed: int) -> list[str]:
+    """Texts to learn a tokenizer from: all wordings and all the words of the world, as often as it takes."""
+    rng = np.random.default_rng(seed)
+    words = [*COLOURS, *SHAPES, *MOTIONS, *SOUNDS, *CARD_WORDS, *DIGITS, *OBJECTS, *NAMES, *COUNTS, "nothing yes no question"]
+    wordings = [w for kind in KINDS.values() for w in kind.wordings] + list(SPOKEN_FORMS) + list(SAYINGS)
+    texts = [text.split("{")[0] + " " + " ".join(rng.choice(words, 4)) + " " + text.split("}")[-1] for text in wordings]
+    return [texts[i % len(texts)] if i % 2 else " ".join(rng.choice(words, 5)) for i in range(count)] + wordings

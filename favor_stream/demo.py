@@ -1,0 +1,89 @@
+"""The shipped film, watched at its own speed through the whole chain and asked about: three questions with known answers.
+
+It only uses the agent as anybody would; all it adds is the film and the comparison.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from favor_stream.agent import Agent
+from favor_stream.config import Config
+from favor_stream.errors import DeviceError
+from favor_stream.records import Answer
+
+FOLDER = Path(__file__).parent / "models" / "favor-nano"
+FILM, QUESTIONS = "demo.mp4", "demo.json"
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about the film, and what is true."""
+
+    question: str
+    expected: str
+    needs: str  # "sight" | "sound" | "order in time"
+    at_s: float  # asked when the film has come to here, or at its end
+
+
+def run(config: Config, folder: Path = FOLDER) -> int:
+    """Plays the film of a folder and asks its questions; 0 when every answer is right, else 1.
+
+    Raises DeviceError when the film or its questions are missing.
+    """
+    asked = questions(folder / QUESTIONS)
+    if not (folder / FILM).is_file():
+        raise DeviceError(f"no {FILM} in {folder}; fetch the folder again")
+    right = asyncio.run(_play(folder / FILM, asked, config))
+    print(f"\n{right} of {len(asked)} answers are right.")
+    return 0 if right == len(asked) else 1
+
+
+def questions(path: Path) -> list[Asked]:
+    """The questions of a film in the order in which they are asked. Raises DeviceError for a file that holds none."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["questions"]
+        asked = [Asked(row["question"], row["expected"], row["needs"], float(row["at_s"])) for row in rows]
+    except OSError as error:
+        raise DeviceError(f"{path}: cannot be read ({error.strerror}); fetch the folder again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"{path}: holds no questions as the demo expects them ({error!r}); fetch the folder again") from error
+    return sorted(asked, key=lambda one: one.at_s)
+
+
+def is_right(answer: str, expected: str) -> bool:
+    """The same words in the same order; case and punctuation do not count."""
+    return _words(answer) == _words(expected)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+async def _play(film: Path, asked: list[Asked], config: Config) -> int:
+    """Returns the number of right answers."""
+    print(f"Playing {film.name} at its own speed.\n", flush=True)
+    right = 0
+    async with Agent(str(film), config=config) as agent:
+        telling = asyncio.create_task(_tell(agent), name="tell")
+        for one in asked:
+            await _until(agent, one.at_s)
+            answer = await agent.answer(one.question)
+            right += is_right(answer.text, one.expected)
+            _show(one, answer)
+        await telling
+    return right
+
+
+async def _tell(agent: Agent) -> None:
+    async for event in agent.events():
+        print(f"{event.time_s:6.1f} s  {event.text}", flush=True)
+
+
+async def _until(agent: Agent, at_s: float) -> None:
+    """Waits until the agent has perceived so much, or the film has ended."""

@@ -1,0 +1,205 @@
+"""Watching a stream in a terminal: what is perceived as it comes, a line to ask in, and how far the agent is behind.
+
+It knows the agent and a terminal. Questions are read from standard input, so they may be typed or piped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import io
+import os
+import re
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from favor_stream.agent import Agent
+from favor_stream.config import Config
+from favor_stream.errors import DeviceError, FavorError
+
+STDIN = 0
+LINES = 500  # that are kept for the view
+REDRAW_S = 0.1
+SVG_COLUMNS, SVG_LINES = 92, 22
+STYLES = {"perceived": "", "question": "bold", "answer": "green"}  # any other line is news of a device
+BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
+
+
+def run(sources: Sequence[str], config: Config, svg: Path | None = None) -> int:
+    """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`."""
+    view = View(" + ".join(sources), plain=not sys.stdout.isatty())
+    try:
+        with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
+            asyncio.run(_watch(Agent(*sources, config=config), view, screen))
+    finally:
+        if svg is not None:
+            view.save_svg(svg)
+    return 0
+
+
+@dataclass(slots=True)
+class Line:
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class View:
+    """What is on the screen; `plain`: lines are printed one after the other instead."""
+
+    title: str
+    plain: bool
+    figures: str = ""
+    typed: str = ""
+    lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LINES))
+
+    def add(self, kind: str, text: str) -> Line:
+        """Puts a line at the bottom; it may grow later."""
+        line = Line(kind, text)
+        self.lines.append(line)
+        return line
+
+    def tell(self, line: Line) -> None:
+        """Prints a line that is complete, where lines are printed."""
+        if self.plain:
+            print(line.text, flush=True)
+
+    def drawn(self, height: int | None = None) -> Group:
+        """The newest lines under a header with the figures, and the line that is being typed."""
+        room = (height or Console().height) - 5
+        body = Text(no_wrap=True, overflow="ellipsis")
+        for line in list(self.lines)[-room:]:
+            body.append(f"{line.text}\n", STYLES.get(line.kind, "yellow"))
+        header = Panel(Text(self.figures, no_wrap=True, overflow="ellipsis"), title=self.title, title_align="left")
+        return Group(header, body, Text(f"> {self.typed}_", style="bold"))
+
+    def save_svg(self, path: Path) -> None:
+        """Writes the view as it stands. Raises DeviceError when the file cannot be written."""
+        console = Console(record=True, width=SVG_COLUMNS, file=io.StringIO(), force_terminal=True)
+        console.print(self.drawn(SVG_LINES))
+        image = console.export_svg(title="favor-stream live")
+        image = re.sub(r"@font-face \{.*?\}", "", image, flags=re.DOTALL)  # a picture in a page should load nothing
+        try:
+            path.write_text(image, encoding="utf-8")
+        except OSError as error:
+            raise DeviceError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+
+
+async def _watch(agent: Agent, view: View, screen: Live | None) -> None:
+    questions: asyncio.Queue[str | None] = asyncio.Queue()
+    _listen(asyncio.get_running_loop(), view, questions)
+    async with agent:
+        drawing = asyncio.create_task(_draw(agent, view, screen), name="draw")
+        telling = asyncio.create_task(_tell(agent, view), name="tell")
+        try:
+            await _answer(agent, view, questions)
+            await telling
+        finally:
+            drawing.cancel()
+            telling.cancel()
+    if view.plain:
+        print(view.figures)
+
+
+async def _draw(agent: Agent, view: View, screen: Live | None) -> None:
+    while True:
+        view.figures = figures(agent)
+        if screen is not None:
+            screen.refresh()
+        await asyncio.sleep(REDRAW_S)
+
+
+async def _tell(agent: Agent, view: View) -> None:
+    async for event in agent.events():
+        view.tell(view.add(event.kind, f"{event.time_s:7.1f} s  {event.text}"))
+
+
+async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]) -> None:
+    """Answers question after question until there are no more; the first waits until there is something to ask about."""
+    while (question := await questions.get()) is not None:
+        view.tell(view.add("question", f"        > {question}"))
+        line = view.add("answer", " " * 10)
+        try:
+            async for piece in agent.ask(question):
+                line.text += piece
+        except FavorError as error:  # one bad question does not end the watching
+            line.text += str(error)
+        view.tell(line)
+
+
+def figures(agent: Agent) -> str:
+    """One line that says how the agent keeps up."""
+    return ""
+
+
+# Standard input
+
+
+def _listen(loop: asyncio.AbstractEventLoop, view: View, questions: asyncio.Queue[str | None]) -> None:
+    """Reads in a thread, which cannot be stopped while it waits for a key and therefore ends with the program."""
+
+    def asked(question: str | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(questions.put_nowait, question)
+
+    def typed(text: str) -> None:
+        view.typed = text
+
+    threading.Thread(target=read_questions, args=(STDIN, asked, typed), name="questions", daemon=True).start()
+
+
+def read_questions(descriptor: int, asked: Callable[[str | None], None], typed: Callable[[str], None]) -> None:
+    """Calls `typed` with the line as it stands after each key, `asked` with each whole line and with None at the end.
+
+    It reads the descriptor itself: a thread that waits inside sys.stdin would hold its lock when the program ends.
+    """
+    decoder, line, ended = codecs.getincrementaldecoder("utf-8")(errors="replace"), "", False
+    while not ended:
+        data = _read(descriptor)
+        ended = not data
+        for key in "" if data.startswith(ESCAPE) else decoder.decode(data):  # an arrow key comes as one sequence
+            ended = ended or (key == END_OF_INPUT and not line)
+            if key in "\r\n":
+                if line.strip():
+                    asked(line.strip())
+                line = ""
+            else:
+                line = line[:-1] if key in BACKSPACE else line + key * key.isprintable()
+        typed(line)
+    if line.strip():
+        asked(line.strip())
+    asked(None)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # closed, or none from the start
+        return b""
+
+
+@contextmanager
+def _single_keys() -> Iterator[None]:
+    """Keys come one by one and unechoed, where standard input is a terminal that can do so, and as before at the end."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(STDIN)
+    tty.setcbreak(STDIN)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, before)

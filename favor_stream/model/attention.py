@@ -1,0 +1,31 @@
+"""Multi-head attention with separate key and value inputs, whose keys and values can be kept between steps."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Projects, attends, projects back. The caller keeps keys and values, so that a past step is never computed again."""
+
+    def __init__(self, width: int, heads: int, memory_width: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(memory_width or width, width)
+        self.value = nn.Linear(memory_width or width, width)
+        self.output = nn.Linear(width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, heads, T, D / heads]"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def remember(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, heads, T, D / heads] of a memory [B, T, memory width]."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [B, T, D] attends to kept keys and values; `mask` is True where a query may look."""
+        y = F.scaled_dot_product_attention(self.split(self.query(x)), key, value, attn_mask=mask)
+        return self.output(y.transpose(1, 2).flatten(2))

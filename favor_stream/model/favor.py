@@ -1,0 +1,145 @@
+"""FAVOR assembled: encoders, synchronisation, causal Q-Former, projection and LLM.
+
+`step` runs the stream slice by slice with its state in the caller's hands; `perceive` is the same function over a whole
+recording. The LLM's memory is not kept here: see favor_stream/llm.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from favor_stream.model.audio import AudioEncoder, AudioState
+from favor_stream.model.config import LlmConfig, ModelConfig
+from favor_stream.model.lora import add_lora
+from favor_stream.model.paper import EvaVision, RollingWhisper, WhisperState
+from favor_stream.model.qformer import CausalQFormer, WindowState
+from favor_stream.model.sync import synchronise
+from favor_stream.model.vision import VisionEncoder
+from favor_stream.records import SLICE_SAMPLES
+
+
+@dataclass(slots=True)
+class FavorState:
+    """Everything that a batch of streams leaves behind before the LLM; constant in size."""
+
+    audio: AudioState | WhisperState
+    window: WindowState
+
+
+class Fusion(nn.Module):
+    """Encoder tokens of slices -> tokens of the LLM."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c = self.config = config.fusion
+        self.from_vision = nn.Linear(config.vision.width, c.width) if config.vision.width != c.width else nn.Identity()
+        self.from_audio = nn.Linear(config.audio.width, c.width)
+        self.qformer = CausalQFormer(c)
+        self.to_llm = nn.ModuleList(nn.Linear(c.hidden, config.llm.width) for _ in c.resolutions)
+
+    def pair(self, pictures: Tensor, sounds: Tensor) -> Tensor:
+        """[B, S, 32, Dv] and [B, S, 25, Da] -> [B, S, N, W]"""
+        return synchronise(self.from_vision(pictures), self.from_audio(sounds), self.config.tokens, self.config.synchronised)
+
+    def project(self, outputs: Tensor, resolution: int) -> Tensor:
+        """Query outputs [..., D] -> the LLM's width."""
+        projected: Tensor = self.to_llm[self.config.resolutions.index(resolution)](outputs)
+        return projected
+
+    def forward(self, pictures: Tensor, sounds: Tensor) -> dict[int, Tensor]:
+        """One window, whole: encoder tokens [B, S, N, D] of each modality -> LLM tokens for each resolution."""
+        outputs = self.qformer(self.pair(pictures, sounds))
+        return {resolution: self.project(x, resolution) for resolution, x in outputs.items()}
+
+
+class Favor(nn.Module):
+    """The whole model. Parameters only; a stream's state is made by `start` and passed through `step`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.audio = AudioEncoder(config.audio) if config.audio.kind == "blockwise" else RollingWhisper(config.audio)
+        self.vision = VisionEncoder(config.vision) if config.vision.kind == "convnet" else EvaVision(config.vision)
+        self.fusion = Fusion(config)
+        self.llm = LlamaForCausalLM(llama(config.llm))
+        if config.llm.lora_rank:
+            add_lora(self.llm, config.llm.lora_rank)
+
+    @property
+    def device(self) -> torch.device:
+        return self.fusion.to_llm[0].weight.device
+
+    def start(self, batch: int = 1) -> FavorState:
+        """The state of `batch` streams before their first slice."""
+        return FavorState(self.audio.start(batch), self.fusion.qformer.start(batch))
+
+    def see(self, picture: Tensor | None, batch: int) -> Tensor:
+        """uint8 [B, height, width, 3] -> [B, 32, Dv]; zeros when there is no picture, as FAVOR does for a missing modality."""
+        if picture is None:
+            c = self.config.vision
+            return self.fusion.to_llm[0].weight.new_zeros(batch, c.tokens, c.width)
+        seen: Tensor = self.vision(picture.to(self.device))
+        return seen
+
+    @torch.inference_mode()
+    def step(self, picture: Tensor | None, sound: Tensor, state: FavorState) -> tuple[Tensor, FavorState]:
+        """One slice of each stream -> LLM tokens [B, n, D] that became final with it, and the state after it.
+
+        picture: uint8 [B, height, width, 3] or None; sound: float32 [B, 8000]. Order: the slice's own tokens, then the
+        window's if it closed.
+        """
+        heard, audio = self.audio.step(sound.to(self.device), state.audio)
+        seen = self.see(picture, sound.shape[0])
+        pairs = self.fusion.pair(seen[:, None], heard[:, None])[:, 0]
+        final, window = self.fusion.qformer.step(pairs, state.window)
+        resolutions = ([1] if self.config.fusion.queries_of(1) else []) + [self.config.fusion.slices_per_window]
+        tokens = [self.fusion.project(x, resolution) for x, resolution in zip(final, resolutions, strict=False)]
+        nothing = pairs.new_zeros(sound.shape[0], 0, self.config.llm.width)
+        return torch.cat([nothing, *tokens], 1), FavorState(audio, window)
+
+    @torch.inference_mode()
+    def read_out(self, state: FavorState) -> Tensor:
+        """Anytime read-out: the open window's provisional tokens [B, Q, D]; Q = 0 when no window is open."""
+        c = self.config.fusion
+        if state.window.slices == 0 or not c.queries_of(c.slices_per_window):
+            return self.fusion.to_llm[0].weight.new_zeros(state.audio.sound.shape[0], 0, self.config.llm.width)
+        return self.fusion.project(self.fusion.qformer.read_out(state.window), c.slices_per_window)
+
+    @torch.inference_mode()
+    def perceive(self, pictures: Tensor, sound: Tensor) -> Tensor:
+        """The offline definition: pictures uint8 [B, S, height, width, 3], sound [B, 8000 S] -> LLM tokens [B, n, D].
+
+        A last partial window gives its slices' tokens and its provisional read-out, as a question at that moment would see it.
+        """
+        slices = sound.shape[1] // SLICE_SAMPLES
+        heard = self.audio(sound).unflatten(1, (slices, -1))
+        seen = self.vision(pictures.flatten(0, 1)).unflatten(0, (-1, slices))
+        c = self.config.fusion
+        tokens = []
+        for at in range(0, slices, c.slices_per_window):
+            window = self.fusion(seen[:, at : at + c.slices_per_window], heard[:, at : at + c.slices_per_window])
+            tokens += [window[1].flatten(1, 2)] if c.queries_of(1) and c.slices_per_window > 1 else []
+            tokens += [window[c.slices_per_window]] if c.queries_of(c.slices_per_window) else []
+        return torch.cat(tokens, 1)
+
+
+def llama(config: LlmConfig) -> LlamaConfig:
+    """An unmodified Llama of these sizes."""
+    return LlamaConfig(
+        vocab_size=config.vocabulary,
+        hidden_size=config.width,
+        intermediate_size=config.mlp,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        max_position_embeddings=config.positions,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+        tie_word_embeddings=config.lora_rank == 0,
+        attn_implementation="sdpa",
+        bos_token_id=1,
+        eos_token_id=2,
+    )

@@ -1,0 +1,65 @@
+"""Question answering as training sees it: one memory, many questions on branches of it, as in the running agent."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from favor_stream.aveb.questions import Question
+from favor_stream.llm import Prompt
+
+PROMPT = Prompt()
+IGNORED = -100
+
+
+def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
+    """Token ids and next-token targets [B, M, T] of M questions to each of B memories; targets only within answers."""
+    texts = [[encode(q, tokenizer) for q in questions] for questions in asked]
+    longest = max(len(ids) for row in texts for ids, _ in row)
+    ids = torch.zeros(len(texts), len(texts[0]), longest, dtype=torch.long)
+    targets = torch.full_like(ids, IGNORED)
+    for b, row in enumerate(texts):
+        for m, (words, start) in enumerate(row):
+            ids[b, m, : len(words)] = torch.tensor(words)
+            targets[b, m, start - 1 : len(words) - 1] = torch.tensor(words[start:])
+    return ids, targets
+
+
+def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
+    """The branch's token ids and where the answer starts in them."""
+    asked: list[int] = tokenizer.encode(PROMPT.ask.format(question=question.text)).ids
+    return asked + tokenizer.encode(f" {question.answer}{PROMPT.eos}").ids, len(asked)
+
+
+def answer_loss(llm: LlamaForCausalLM, tokenizer: Tokenizer, memory: Tensor, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the answers, and which branches [B, M] would be answered word for word.
+
+    memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.
+    """
+    batch, count, length = ids.shape
+    table = llm.get_input_embeddings()
+    prefix = table(torch.tensor(tokenizer.encode(PROMPT.prefix).ids)).expand(batch, -1, -1)
+    memory = torch.cat([prefix, memory.to(prefix.dtype)], 1)
+    x = torch.cat([memory, table(ids.flatten(1))], 1)
+    remembered = memory.shape[1]
+    positions = torch.cat([torch.arange(remembered), torch.arange(remembered, remembered + length).repeat(count)])
+    hidden = llm.model(
+        inputs_embeds=x, attention_mask=visible(remembered, count, length), position_ids=positions[None], use_cache=False
+    ).last_hidden_state[:, remembered:]
+    wanted = targets.flatten(1)
+    logits = llm.lm_head(hidden[wanted != IGNORED]).float()
+    loss = F.cross_entropy(logits, wanted[wanted != IGNORED])
+    right = torch.ones_like(wanted, dtype=torch.bool)
+    right[wanted != IGNORED] = logits.argmax(-1) == wanted[wanted != IGNORED]
+    return loss, right.unflatten(1, (count, length)).all(-1)
+
+
+def visible(remembered: int, count: int, length: int) -> Tensor:
+    """[1, 1, T, T] True where a token may look: back in the memory, and back in its own branch."""
+    total = remembered + count * length
+    branch = torch.cat([torch.zeros(remembered, dtype=torch.long), torch.arange(1, count + 1).repeat_interleave(length)])
+    shared = (branch[None] == 0) | (branch[:, None] == branch[None])
+    return (shared & torch.ones(total, total).tril().bool())[None, None]

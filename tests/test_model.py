@@ -1,0 +1,183 @@
+"""Streamed equals whole, more input never changes what was given, and the paper's sizes come out as in the paper."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from favor_stream.errors import ConfigError
+from favor_stream.model.audio import AudioEncoder
+from favor_stream.model.config import PRESETS, AudioConfig, FusionConfig, VisionConfig
+from favor_stream.model.favor import Favor
+from favor_stream.model.lora import add_lora, merge_lora
+from favor_stream.model.paper import EvaVision, RollingWhisper
+from favor_stream.model.qformer import CausalQFormer, diversity_loss
+from favor_stream.model.sync import synchronise
+from favor_stream.records import SLICE_SAMPLES
+from tests.tiny import tiny_model
+
+FUSIONS = {
+    "window and slice": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2)),
+    "window only": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4,), (3,)),
+    "slice only": FusionConfig(8, 16, 2, 2, 2, 32, 4, (1,), (2,)),
+    "window of one slice": FusionConfig(8, 16, 2, 2, 2, 32, 1, (1,), (2,)),
+    "looking ahead, as released": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4,), (3,), mask_direction="future"),
+    "no causal module": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2), causal=False),
+    "not synchronised": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2), synchronised=False),
+}
+CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+
+
+def stream(model: Favor, pictures: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
+    """All LLM tokens of a recording fed slice by slice, the open window's read-out last."""
+    state, tokens = model.start(len(sound)), []
+    for k in range(pictures.shape[1]):
+        new, state = model.step(pictures[:, k], sound[:, k * SLICE_SAMPLES : (k + 1) * SLICE_SAMPLES], state)
+        tokens.append(new)
+    return torch.cat([*tokens, model.read_out(state)], 1)
+
+
+def recording(slices: int, batch: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.randint(0, 256, (batch, slices, 24, 40, 3), dtype=torch.uint8, generator=generator)
+    return pictures, torch.randn(batch, slices * SLICE_SAMPLES, generator=generator) * 0.1
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 4, 5, 7, 8, 11])
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_streamed_equals_whole(kind: str, slices: int) -> None:
+    model, _ = tiny_model(fusion=FUSIONS[kind])
+    pictures, sound = recording(slices, batch=2)
+    whole = model.perceive(pictures, sound)
+    torch.testing.assert_close(stream(model, pictures, sound), whole, **CLOSE)
+    assert whole.std() > 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_sound_in_any_chunking_gives_the_same_tokens(chunks: list[int]) -> None:
+    torch.manual_seed(0)
+    encoder = AudioEncoder(AudioConfig(width=16, layers=2, heads=2, mels=16, left_slices=2)).eval()
+    sound = torch.randn(1, sum(chunks) * SLICE_SAMPLES) * 0.1
+    state, tokens, at = encoder.start(), [], 0
+    for chunk in chunks:
+        new, state = encoder.step(sound[:, at : at + chunk * SLICE_SAMPLES], state)
+        tokens.append(new)
+        at += chunk * SLICE_SAMPLES
+    torch.testing.assert_close(torch.cat(tokens, 1), encoder(sound), **CLOSE)
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_more_input_never_changes_what_was_given(kind: str) -> None:
+    model, _ = tiny_model(fusion=FUSIONS[kind])
+    pictures, sound = recording(8)
+    other, noise = recording(8, seed=1)
+    short = model.perceive(pictures[:, :4], sound[:, : 4 * SLICE_SAMPLES])
+    pictures[:, 4:], sound[:, 4 * SLICE_SAMPLES :] = other[:, 4:], noise[:, 4 * SLICE_SAMPLES :]
+    torch.testing.assert_close(model.perceive(pictures, sound)[:, : short.shape[1]], short, **CLOSE)
+
+
+@pytest.mark.parametrize("direction", ["past", "future"])
+def test_mask_is_block_triangular_and_governs_what_a_slice_sees(direction: str) -> None:
+    config = FusionConfig(8, 16, 2, 2, 2, 32, 3, (3,), (2,), mask_direction=direction, tokens=2)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    former = CausalQFormer(config).eval()
+    expected = torch.ones(3, 3).tril() if direction == "past" else torch.ones(3, 3).triu()
+    assert former.mask(3).equal(torch.kron(expected, torch.ones(2, 2)).bool())
+    x = torch.randn(1, 6, config.pair_width)
+    changed = x.clone()
+    changed[:, 4:] += 1  # the last slice
+    before, after = (former.look(former.layers[0], v, former.mask(3))[0][:, :, :2] for v in (x, changed))
+    assert before.allclose(after) == (direction == "past")
+
+
+def test_state_stays_small_however_long_the_stream() -> None:
+    model, _ = tiny_model()
+    pictures, sound = recording(1)
+    state, sizes = model.start(), []
+    for _ in range(17):
+        _, state = model.step(pictures[:, 0], sound, state)
+        audio = state.audio
+        sizes.append(sum(t.numel() for t in [*audio.keys, *audio.conv]) + sum(k.numel() for k, _ in state.window.read))  # type: ignore[union-attr]
+    assert sizes[4:8] == sizes[12:16]
+
+
+def test_missing_picture_counts_as_zeros() -> None:
+    model, _ = tiny_model()
+    _, sound = recording(1)
+    tokens, _ = model.step(None, sound, model.start())
+    assert tokens.isfinite().all() and tokens.shape[1] == 2
+
+
+def test_synchronised_token_pairs_picture_and_sound_and_pads_the_shorter() -> None:
+    pictures, sounds = torch.ones(1, 2, 32, 3), torch.full((1, 2, 25, 3), 2.0)
+    pairs = synchronise(pictures, sounds, 32)
+    assert pairs.shape == (1, 2, 32, 6)
+    assert pairs[0, 0, 24].tolist() == [1, 1, 1, 2, 2, 2] and pairs[0, 0, 25].tolist() == [1, 1, 1, 0, 0, 0]
+    assert synchronise(pictures, sounds, 32, paired=False).shape == (1, 2, 64, 3)
+
+
+def test_diversity_loss_is_one_for_equal_and_zero_for_orthogonal_queries() -> None:
+    assert diversity_loss(torch.ones(2, 4, 8)).item() == pytest.approx(1.0)
+    assert diversity_loss(torch.eye(4)[None]).item() == pytest.approx(0.0)
+
+
+def test_lora_starts_as_the_frozen_model_and_merges_into_it() -> None:
+    model, _ = tiny_model()
+    llm = model.llm
+    ids = torch.arange(6)[None]
+    before = llm(ids).logits
+    add_lora(llm, rank=4)
+    torch.testing.assert_close(llm(ids).logits, before)
+    trained = [name for name, p in llm.named_parameters() if p.requires_grad]
+    assert trained and all(".down." in name or ".up." in name for name in trained)
+    for name, parameter in llm.named_parameters():
+        if ".up." in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    adapted = llm(ids).logits
+    assert not adapted.allclose(before)
+    torch.testing.assert_close(merge_lora(llm)(ids).logits, adapted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "lora", "width"), [("favor-7b", 33_554_432, 4096), ("favor-13b", 52_428_800, 5120)])
+def test_paper_presets_have_the_papers_sizes(name: str, lora: int, width: int) -> None:
+    with torch.device("meta"):
+        model = Favor(PRESETS[name])
+    assert sum(p.numel() for p in model.llm.parameters() if p.requires_grad) == lora
+    assert sum(p.numel() for p in model.audio.parameters()) == pytest.approx(637e6, rel=0.01)  # Whisper-large-v2's encoder
+    former = model.fusion.qformer
+    assert former.queries[0].shape == (32, 768) and former.place.shape == (320, 1536) and len(former.layers) == 2
+    assert model.fusion.to_llm[0].weight.shape == (width, 768)
+    layer = former.layers[0]
+    assert layer.cross.key.weight.shape == (768, 1536) and layer.causal.query.weight.shape == (1536, 1536)  # type: ignore[union-attr]
+
+
+def test_nano_fits_its_budget() -> None:
+    with torch.device("meta"):
+        model = Favor(PRESETS["favor-nano"])
+    assert sum(p.numel() for p in model.parameters()) <= 20_000_000
+
+
+def test_paper_encoders_have_the_interfaces_of_ours() -> None:
+    torch.manual_seed(0)
+    whisper = RollingWhisper(AudioConfig(kind="whisper", width=32, layers=1, heads=2)).eval()
+    sound = torch.randn(1, 2 * SLICE_SAMPLES)
+    with torch.inference_mode():
+        first, state = whisper.step(sound[:, :SLICE_SAMPLES], whisper.start())
+        second, _ = whisper.step(sound[:, SLICE_SAMPLES:], state)
+        torch.testing.assert_close(torch.cat([first, second], 1), whisper(sound), **CLOSE)
+        small = VisionConfig(kind="eva", image=28, width=24, layers=2, heads=2, tokens=4, patch_width=32, patch_layers=1, patch_heads=2, patch_mlp=32)
+        assert EvaVision(small).eval()(torch.zeros(2, 9, 7, 3, dtype=torch.uint8)).shape == (2, 4, 24)
+    assert first.shape == (1, 25, 32)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"resolutions": (3,), "queries": (2,)}, {"resolutions": (10, 1), "queries": (2,)}, {"mask_direction": "future"}],
+)
+def test_impossible_fusion_is_refused_in_one_line(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        FusionConfig(**wrong)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
