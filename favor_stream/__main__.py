@@ -37,13 +37,10 @@ Verb = Callable[[argparse.Namespace, Config], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns its exit code; 2 for a mistake of the user, told in one line; 130 after Ctrl-C."""
     try:
-        arguments = _parser().parse_args(argv)
-        config = load(arguments.config)
-        logging.basicConfig(level=config.log_level.upper(), format="favor-stream: %(message)s")
-        verb: Verb = arguments.verb
-        code = verb(arguments, config)
-        sys.stdout.flush()  # here, where a closed pipe can still be told from a failure
-        return code
+        try:
+            return _called(argv)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can still be told from a failure
     except FavorError as error:
         return _mistake(str(error))
     except ModuleNotFoundError as error:
@@ -55,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at its end
         return 0
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    config = load(arguments.config)
+    logging.basicConfig(level=config.log_level.upper(), format="favor-stream: %(message)s")
+    verb: Verb = arguments.verb
+    return verb(arguments, config)
 
 
 def _mistake(text: str) -> int:
@@ -103,11 +108,13 @@ def _world(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb.soundtrack import soundtrack
     from favor_stream.clip import write_film
 
+    path = arguments.out.with_suffix(".json")
+    if path == arguments.out:
+        raise ConfigError(f"{path} is where the truth is written; name the film otherwise, such as clip.mp4")
     script = world.draw(arguments.seed, arguments.seconds, "held_out")
     pictures = (picture(script, index / WORLD_FPS) for index in range(math.ceil(arguments.seconds * WORLD_FPS)))
     write_film(arguments.out, pictures, WORLD_FPS, soundtrack(script))
     told = {"script": asdict(script), "slices": [asdict(one) for one in truth.slices(script)]}
-    path = arguments.out.with_suffix(".json")
     try:
         path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
@@ -39,8 +41,9 @@ def run(config: Config, folder: Path = FOLDER) -> int:
     asked = questions(folder / QUESTIONS)
     if not (folder / FILM).is_file():
         raise DeviceError(f"no {FILM} in {folder}; fetch the folder again")
-    right = asyncio.run(_play(folder / FILM, asked, config))
-    print(f"\n{right} of {len(asked)} answers are right.")
+    screen = Console(soft_wrap=True, highlight=False, markup=False)  # where it is no terminal, these are plain lines
+    right = asyncio.run(_play(folder / FILM, asked, config, screen))
+    screen.print(f"{right} of {len(asked)} answers are right.")
     return 0 if right == len(asked) else 1
 
 
@@ -65,25 +68,49 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-async def _play(film: Path, asked: list[Asked], config: Config) -> int:
+async def _play(film: Path, asked: list[Asked], config: Config, screen: Console) -> int:
     """Returns the number of right answers."""
-    print(f"Playing {film.name} at its own speed.\n", flush=True)
+    screen.print(f"Playing {film.name} at its own speed.\n")
     right = 0
     async with Agent(str(film), config=config) as agent:
-        telling = asyncio.create_task(_tell(agent), name="tell")
+        telling = asyncio.create_task(_tell(agent, screen), name="tell")
         for one in asked:
             await _until(agent, one.at_s)
             answer = await agent.answer(one.question)
             right += is_right(answer.text, one.expected)
-            _show(one, answer)
+            _show(one, answer, screen)
         await telling
+        screen.print(f"\n{figures(agent)}", style="dim")
     return right
 
 
-async def _tell(agent: Agent) -> None:
+async def _tell(agent: Agent, screen: Console) -> None:
     async for event in agent.events():
-        print(f"{event.time_s:6.1f} s  {event.text}", flush=True)
+        screen.print(f"{event.time_s:6.1f} s  {event.text}", style=None if event.kind == "perceived" else "yellow")
 
 
 async def _until(agent: Agent, at_s: float) -> None:
-    """Waits until the agent has perceived so much, or the film has ended."""
+    """Waits until the agent has perceived so much, or everything."""
+    ended = asyncio.ensure_future(agent.ended())
+    while agent.heard_until_s < at_s and not ended.done():
+        await asyncio.sleep(POLL_S)
+    ended.cancel()
+
+
+def _show(one: Asked, answer: Answer, screen: Console) -> None:
+    right = is_right(answer.text, one.expected)
+    screen.print(f"\n        > {one.question}  (needs {one.needs}, asked at {answer.heard_until_s:.1f} s)", style="bold")
+    verdict = "right" if right else f"WRONG, expected: {one.expected}"
+    screen.print(
+        f"          {answer.text}  ({verdict}; first token after {answer.first_token_s:.3f} s)\n",
+        style="green" if right else "red",
+    )
+
+
+def figures(agent: Agent) -> str:
+    """One line that says how the agent kept up."""
+    counts = agent.counts
+    return (
+        f"{counts.pictures_in} pictures came, {counts.pictures_dropped} dropped; {counts.samples_missing} samples of sound missing; "
+        f"{agent.lag_s:.1f} s behind at the end; {agent.tokens} tokens in the cache"
+    )

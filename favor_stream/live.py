@@ -139,7 +139,10 @@ async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]
 
 def figures(agent: Agent) -> str:
     """One line that says how the agent keeps up."""
-    return ""
+    return (
+        f"{agent.heard_until_s:.1f} s   lag {agent.lag_s:.1f} s   dropped {agent.counts.pictures_dropped} pictures   "
+        f"{agent.real_time_factor:.2f} of real time   cache {agent.tokens} of {agent.budget_tokens} tokens"
+    )
 
 
 # Standard input
@@ -163,22 +166,29 @@ def read_questions(descriptor: int, asked: Callable[[str | None], None], typed: 
 
     It reads the descriptor itself: a thread that waits inside sys.stdin would hold its lock when the program ends.
     """
-    decoder, line, ended = codecs.getincrementaldecoder("utf-8")(errors="replace"), "", False
-    while not ended:
-        data = _read(descriptor)
-        ended = not data
-        for key in "" if data.startswith(ESCAPE) else decoder.decode(data):  # an arrow key comes as one sequence
-            ended = ended or (key == END_OF_INPUT and not line)
-            if key in "\r\n":
-                if line.strip():
-                    asked(line.strip())
-                line = ""
-            else:
-                line = line[:-1] if key in BACKSPACE else line + key * key.isprintable()
+    line = ""
+    for key in _keys(descriptor):
+        if key == END_OF_INPUT and not line:
+            break
+        if key in "\r\n":
+            if line.strip():
+                asked(line.strip())
+            line = ""
+        elif key in BACKSPACE:
+            line = line[:-1]
+        elif key.isprintable():
+            line += key
         typed(line)
     if line.strip():
         asked(line.strip())
     asked(None)
+
+
+def _keys(descriptor: int) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while data := _read(descriptor):
+        if not data.startswith(ESCAPE):  # an arrow key, which comes as one sequence
+            yield from decoder.decode(data)
 
 
 def _read(descriptor: int) -> bytes:
@@ -191,7 +201,7 @@ def _read(descriptor: int) -> bytes:
 @contextmanager
 def _single_keys() -> Iterator[None]:
     """Keys come one by one and unechoed, where standard input is a terminal that can do so, and as before at the end."""
-    if not (sys.stdin and sys.stdin.isatty()):
+    if sys.platform == "win32" or not os.isatty(STDIN):
         yield
         return
     import termios

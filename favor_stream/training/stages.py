@@ -98,8 +98,9 @@ def see(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np
     """Teach the vision encoder colours, shapes and printed words on single pictures."""
     sight = Sight(model).to(memory_format=torch.channels_last)
     pictures = np.concatenate([np.arange(c.rows.shape[0] * c.rows.shape[1]) + i * 10_000_000 for i, c in enumerate(clips)])
-    shown = np.concatenate([(c.rows[..., [0, 3, 6]] > 0).any(-1).ravel() for c in clips])
-    weight = np.where(shown, 1.0, 0.15) / np.where(shown, 1.0, 0.15).sum()
+    # Empty pictures are many and soon learned; printed words are few and slow to learn.
+    weight = np.concatenate([(0.1 + (c.rows[..., 0] > 0) + (c.rows[..., 3] > 0) + 3 * (c.rows[..., 6] > 0)).ravel() for c in clips])
+    weight /= weight.sum()
 
     def step() -> tuple[Tensor, dict[str, float]]:
         chosen = rng.choice(pictures, 64, p=weight)
@@ -112,7 +113,7 @@ def see(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np
         named = [(g.argmax(-1) == rows[:, i])[rows[:, i] > 0].float().mean().nan_to_num(1.0) for i, g in enumerate(guesses)]
         return loss, {"colour": named[0].item(), "shape": named[1].item(), "right": named[2].item(), "card": named[4].item()}
 
-    train("sight", folder, sight, step, steps, 1.5e-3)
+    train("sight", folder, sight, step, steps, 2e-3)
 
 
 # -------------------------------------------------------------------------------------------------------------- hearing

@@ -37,7 +37,7 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(clips=2000, samples=12_000, sight=600, hearing=400, language=400, distil=360, join=260),
+    "nano": Budget(clips=2000, samples=12_000, sight=1300, hearing=380, language=400, distil=340, join=250),
     "smoke": Budget(clips=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES = 32  # of a training clip

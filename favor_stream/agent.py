@@ -1,0 +1,211 @@
+"""The live agent: sources fill a ring, one thread owns the model, and the event loop only waits.
+
+    async with Agent("film.mp4") as agent:
+        async for piece in agent.ask("what do you see now?"):
+            print(piece, end="")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, aclosing
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import torch
+
+from favor_stream.capture import open_source
+from favor_stream.clip import snapshot_jpeg
+from favor_stream.config import Config
+from favor_stream.errors import DeviceError
+from favor_stream.feed import Feed, Listener
+from favor_stream.model import weights
+from favor_stream.records import SLICE_S, Answer, Event
+from favor_stream.ring import Clip, Counts, Ring
+from favor_stream.session import Session
+
+OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
+TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
+Result = TypeVar("Result")
+
+
+class Agent:
+    """Perceives its sources from entering to leaving, and can be asked at any moment.
+
+    Three boundaries: devices -> ring, event loop <-> model thread, feed -> listeners. A perception step and the next token of an
+    answer are each one job of the model thread, so neither waits for more than one of the other.
+    """
+
+    def __init__(
+        self, *sources: str, config: Config | None = None, pace: Literal["live", "fast"] = "live", perceive_every: int = 2
+    ) -> None:
+        """`pace` "fast" reads files as fast as the model goes; `perceive_every` slices it is told what is perceived, 0: never."""
+        if not sources:
+            raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
+        self._sources, self._config, self._perceive_every = sources, config or Config(), perceive_every
+        c = self._config
+        self._ring = Ring(c.keep_s, c.picture_hold_s, c.lag_s, "live" if pace == "live" else "lossless", snapshot_jpeg)
+        self._feed = Feed()
+        self._model_thread = ThreadPoolExecutor(1, "model")
+        self._reader_thread = ThreadPoolExecutor(1, "reader")
+        self._devices = ExitStack()
+        self._first_slice = asyncio.Event()
+        self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._session = await self._compute(lambda: load_session(self._config))
+            for name in self._sources:
+                source = open_source(name, self._ring, self._from_thread, self._config.pictures_per_s)
+                self._devices.enter_context(source)
+        except BaseException:
+            await self._close()
+            raise
+        self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
+        first = asyncio.create_task(self._first_slice.wait(), name="first slice")
+        await asyncio.wait({self._perceiving, first}, timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+        if self._perceiving.done() and self._perceiving.exception() is not None:
+            await self._close()
+            await self._perceiving
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._perceiving.cancel()
+        await asyncio.wait({self._perceiving})
+        await self._close()
+        if error is None and not self._perceiving.cancelled() and (lost := self._perceiving.exception()) is not None:
+            raise lost
+
+    # What users call.
+
+    async def ask(self, question: str, keep: bool = False) -> AsyncGenerator[str, None]:
+        """The answer piece by piece; leaving the loop early stops it. ConfigError for an empty or too long question."""
+        async with self._asking:
+            pieces = await self._compute(lambda: self._session.ask(question, keep))
+            try:
+                while (piece := await self._compute(lambda: next(pieces, None))) is not None:
+                    yield piece
+            finally:
+                # Shielded: a cancelled question must still be taken off the memory.
+                await asyncio.shield(self._compute(pieces.close))
+
+    async def answer(self, question: str, keep: bool = False) -> Answer:
+        """The whole answer with its times."""
+        started_s, first_s, pieces = time.monotonic(), None, []
+        heard_until_s = self.heard_until_s
+        async with aclosing(self.ask(question, keep)) as answer:
+            async for piece in answer:
+                first_s = first_s or time.monotonic() - started_s
+                pieces.append(piece)
+        total_s = time.monotonic() - started_s
+        return Answer(question, "".join(pieces), heard_until_s, first_s or total_s, total_s)
+
+    async def check(self, questions: list[str]) -> list[float]:
+        """The probability of yes for each question, all in one pass."""
+        async with self._asking:
+            return await self._compute(lambda: self._session.check(questions))
+
+    def events(self) -> Listener:
+        """Events from now on: what is perceived, devices lost and found, overload, the end."""
+        return self._feed.listen()
+
+    async def ended(self) -> None:
+        """Wait until every source has ended and everything was perceived; raises what went wrong, such as DeviceError."""
+        await asyncio.shield(self._perceiving)
+
+    def clip(self, last_s: float) -> Clip:
+        """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
+        return self._ring.clip(last_s)
+
+    @property
+    def counts(self) -> Counts:
+        """Pictures and samples in, used and lost."""
+        return self._ring.counts
+
+    @property
+    def heard_until_s(self) -> float:
+        """The stream's time up to which everything was perceived."""
+        return self._session.heard_until_s
+
+    @property
+    def lag_s(self) -> float:
+        """How far perception is behind the devices, in seconds; up to one slice is the slice that is still filling."""
+        return max(0.0, self._ring.elapsed_s - self.heard_until_s)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the memory."""
+        return self._session.tokens
+
+    @property
+    def remembered_s(self) -> tuple[float, float]:
+        """From when to when the memory reaches."""
+        return self._session.remembered_s
+
+    # Perception.
+
+    async def _perceive(self) -> None:
+        told, lost = "", 0
+        try:
+            while not self._ring.ended:
+                piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
+                if piece is None:
+                    continue
+                await self._compute(partial(self._session.see, piece))
+                self._first_slice.set()
+                if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
+                    told = await self._tell(told)
+                lost = self._tell_losses(lost)
+            self._feed.publish(Event("ended", self.heard_until_s, "every source has ended"))
+        finally:
+            self._feed.close()
+
+    async def _tell(self, told: str) -> str:
+        if self._asking.locked():  # somebody's answer comes first
+            return told
+        text = await self._compute(self._session.perceived)
+        if text != told:
+            self._feed.publish(Event("perceived", self.heard_until_s, text))
+        return text
+
+    def _tell_losses(self, told: int) -> int:
+        """Overload is told when it grows."""
+        lost = self._ring.counts.pictures_dropped
+        if lost > told:
+            self._feed.publish(Event("overload", self.heard_until_s, f"{lost - told} pictures were dropped to keep up"))
+        return lost
+
+    # Threads.
+
+    async def _compute(self, work: Callable[[], Result]) -> Result:
+        return await self._loop.run_in_executor(self._model_thread, work)
+
+    def _from_thread(self, event: Event) -> None:
+        self._loop.call_soon_threadsafe(self._feed.publish, event)
+
+    async def _close(self) -> None:
+        """Devices first, so that nothing waits for a full ring; leaving a device may block, so not on the event loop."""
+        await asyncio.to_thread(self._devices.close)
+        self._feed.close()
+        await asyncio.to_thread(self._reader_thread.shutdown)
+        await asyncio.to_thread(self._model_thread.shutdown)
+
+
+def load_session(config: Config) -> Session:
+    """A session with the configured weights, on the configured device and threads."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model, tokenizer = weights.load(config.weights)
+    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
+    return Session(model.to("cuda" if cuda else "cpu"), tokenizer, config.context_s, config.max_answer_tokens)
+
+
+assert SLICE_S > TAKE_S  # a wait for a slice never lasts longer than a slice

@@ -1,0 +1,202 @@
+"""Asks the model about held-out clips through the session that the live agent uses, and prints a table.
+
+Voices, colour-shape pairs, backgrounds and fonts of these clips never occur in training. Beside each score stand chance (the
+commonest answer, always given) and the recent window: the same model with only the last 2 s in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from favor_stream.aveb import questions, world
+from favor_stream.aveb.picture import picture
+from favor_stream.aveb.questions import Question
+from favor_stream.aveb.script import Script
+from favor_stream.aveb.soundtrack import soundtrack
+from favor_stream.aveb.truth import PICTURE_AT_S
+from favor_stream.errors import ConfigError, EngineError
+from favor_stream.model import weights as weights_folder
+from favor_stream.records import SLICE_S, SLICE_SAMPLES, Slice
+from favor_stream.session import Session
+
+CLIP_S = 16.0
+DENSITY = 1.5
+RECENT_S = 2.0  # of the recent-window baseline
+RESAMPLES = 1000  # of the bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    name: str
+    kinds: tuple[str, ...]
+    metric: str  # "accuracy", "F1" or "WER"
+    goal: float
+
+
+TASKS = (
+    Task("speech", ("said", "said_last"), "WER", 0.05),
+    Task("sound events", ("sounds",), "F1", 0.90),
+    Task("colour and shape", ("colour", "shape"), "accuracy", 0.95),
+    Task("order", ("first", "last", "after", "before", "sound_order", "cross_order"), "accuracy", 0.90),
+    Task("co-occurrence", ("seen_during", "heard_during"), "accuracy", 0.90),
+    Task("spoken questions", ("spoken",), "accuracy", 0.80),
+    Task("motion", ("motion",), "accuracy", 0.90),
+    Task("printed words", ("word",), "accuracy", 0.95),
+    Task("counting", ("count_things", "count_sound"), "accuracy", 0.90),
+    Task("yes or no", ("saw", "heard"), "accuracy", 0.90),
+    Task("now", ("now_see", "now_hear"), "accuracy", 0.90),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    question: Question
+    full: str  # with the whole memory
+    recent: str  # with the last 2 s only
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; scores in 0..1 (WER may be more)."""
+
+    task: str
+    metric: str
+    questions: int
+    score: float
+    low: float  # 95 % bootstrap interval over questions
+    high: float
+    chance: float
+    recent: float
+    goal: float
+    reached: bool
+
+
+def film(script: Script) -> Iterator[Slice]:
+    """A script as the slices that a camera and a microphone would have given."""
+    sound = soundtrack(script)
+    for k in range(int(script.duration_s / SLICE_S)):
+        image = picture(script, k * SLICE_S + PICTURE_AT_S)
+        yield Slice(k, image, sound[k * SLICE_SAMPLES : (k + 1) * SLICE_SAMPLES])
+
+
+def answer(session: Session, slices: list[Slice], asked: list[Question]) -> list[str]:
+    """What the session says to each question after seeing `slices`, each on a branch of one memory."""
+    session.reset()
+    for index, item in enumerate(slices):
+        session.see(Slice(index, item.picture, item.sound))
+    return ["".join(session.ask(question.text)).strip() for question in asked]
+
+
+def replies(session: Session, clips: int, seed: int, kinds: set[str]) -> list[Reply]:
+    """Every applicable question about each held-out clip, answered with the whole memory and with the last 2 s."""
+    out = []
+    for number in range(clips):
+        script = world.draw(seed * 1_000_003 + number, CLIP_S, "held_out", DENSITY)
+        rng = np.random.default_rng((seed, number))
+        asked = [q for q in questions.every(script, CLIP_S, rng, "held_out") if q.kind in kinds]
+        slices = list(film(script))
+        full, recent = (answer(session, part, asked) for part in (slices, slices[-int(RECENT_S / SLICE_S) :]))
+        out += [Reply(*each) for each in zip(asked, full, recent, strict=True)]
+        print(f"\rclip {number + 1}/{clips}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return out
+
+
+def commonest(kinds: set[str], count: int = 400) -> dict[str, str]:
+    """For each kind the answer that is right most often in the training split: what a deaf and blind agent would say."""
+    answers: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
+    rng = np.random.default_rng(0)
+    for seed in range(count):
+        script = world.draw(seed, CLIP_S, "training", DENSITY, timed=world.guessed)
+        for question in questions.every(script, CLIP_S, rng, "training"):
+            if question.kind in kinds:
+                answers[question.kind][question.answer] += 1
+    return {kind: counter.most_common(1)[0][0] for kind, counter in answers.items() if counter}
+
+
+def word_errors(wanted: str, said: str) -> tuple[float, float]:
+    """(errors, words) of one transcript."""
+    import jiwer
+
+    reference, found = (" ".join(text.replace(".", " ").split()) for text in (wanted, said))
+    if not reference:
+        return float(len(found.split())), 0.0
+    measured = jiwer.process_words(reference, found)
+    return float(measured.substitutions + measured.deletions + measured.insertions), float(len(reference.split()))
+
+
+def event_matches(wanted: str, said: str) -> tuple[float, float]:
+    """(2 x hits, events wanted + events said): their ratio over all clips is F1."""
+    one, other = (Counter(w for w in text.split(", ") if w) for text in (wanted, said))
+    return 2.0 * sum((one & other).values()), float(sum(one.values()) + sum(other.values()))
+
+
+def exact(wanted: str, said: str) -> tuple[float, float]:
+    return float(wanted == said), 1.0
+
+
+METRICS: dict[str, Callable[[str, str], tuple[float, float]]] = {"WER": word_errors, "F1": event_matches, "accuracy": exact}
+
+
+def row(task: Task, given: list[Reply], common: dict[str, str]) -> Row | None:
+    """One line of the table; None when no question of the task was asked."""
+    mine = [r for r in given if r.question.kind in task.kinds]
+    if not mine:
+        return None
+    measure = METRICS[task.metric]
+
+    def parts(said: Callable[[Reply], str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        return np.array([measure(r.question.answer, said(r)) for r in mine])
+
+    def ratio(x: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+        return float(x[:, 0].sum() / max(1.0, x[:, 1].sum()))
+
+    full = parts(lambda r: r.full)
+    rng = np.random.default_rng(0)
+    resampled = [ratio(full[rng.integers(len(full), size=len(full))]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    score = ratio(full)
+    reached = score <= task.goal if task.metric == "WER" else score >= task.goal
+    chance, recent = ratio(parts(lambda r: common.get(r.question.kind, "nothing"))), ratio(parts(lambda r: r.recent))
+    return Row(task.name, task.metric, len(mine), score, float(low), float(high), chance, recent, task.goal, reached)
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| task | metric | questions | score | 95 % | chance | last 2 s | goal | |", "|---|---|--:|--:|--:|--:|--:|--:|---|"]
+    for r in rows:
+        sign = "<=" if r.metric == "WER" else ">="
+        span = f"{r.low:.1%} .. {r.high:.1%}"
+        figures = f"{r.score:.1%} | {span} | {r.chance:.1%} | {r.recent:.1%} | {sign} {r.goal:.0%}"
+        lines.append(f"| {r.task} | {r.metric} | {r.questions} | {figures} | {'reached' if r.reached else 'missed'} |")
+    return "\n".join(lines)
+
+
+def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, json_out: bool) -> int:
+    """Evaluate on `limit` held-out clips and print the table, or with `json_out` one JSON object with every reply."""
+    known = {task.name: task for task in TASKS}
+    if unknown := set(tasks or ()) - known.keys():
+        raise ConfigError(f"unknown tasks {sorted(unknown)}; write some of: {', '.join(known)}")
+    chosen = [known[name] for name in tasks] if tasks else list(TASKS)
+    try:
+        import jiwer  # noqa: F401
+    except ImportError as error:
+        raise EngineError("eval measures speech with jiwer, which is not installed; pip install 'favor-stream[train]'") from error
+    kinds = {kind for task in chosen for kind in task.kinds}
+    model, tokenizer = weights_folder.load(weights)
+    given = replies(Session(model, tokenizer), limit, seed, kinds)
+    common = commonest(kinds)
+    rows = [r for task in chosen if (r := row(task, given, common)) is not None]
+    if json_out:
+        from dataclasses import asdict
+
+        print(json.dumps({"seed": seed, "clips": limit, "rows": [asdict(r) for r in rows], "replies": [asdict(r) for r in given]}))
+    else:
+        print(table(rows))
+    return 0

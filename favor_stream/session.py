@@ -1,0 +1,123 @@
+"""One viewer's memory: see slices, ask questions, check many yes/no questions at once, reset.
+
+Owned by one thread, so there are no locks in it. It knows the model and its cache; it knows no device, no file and no event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from favor_stream.cache import Room
+from favor_stream.llm import Llm, Prompt
+from favor_stream.model.favor import Favor
+from favor_stream.records import SLICE_S, Slice
+
+BRANCH_TOKENS = 512  # for one question with its answer
+FORGET = 1.25  # the memory is filled to this multiple of what must be kept, then cut back: rare, and off the answer's path
+NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  # how it is asked what it perceives
+
+
+def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
+    """The cache that never holds less than the last `context_s` seconds once that much was seen."""
+    fusion = model.config.fusion
+    windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 1
+    low = prefix_tokens + max(windows * fusion.tokens_per_window, BRANCH_TOKENS)
+    return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=BRANCH_TOKENS)
+
+
+class Session:
+    """What one stream left behind, and who answers from it.
+
+    Every question sees the windows so far and the open window as it stands (anytime read-out), so an answer is at most one
+    slice behind the stream. It is asked on a branch of the memory and leaves no trace, unless the dialogue is kept.
+    """
+
+    def __init__(self, model: Favor, tokenizer: Tokenizer, context_s: float = 600.0, max_answer_tokens: int = 64) -> None:
+        self._model = model
+        self._max_answer_tokens = max_answer_tokens
+        self._llm = Llm(model.llm, tokenizer, Prompt(), room(model, context_s))
+        self._state = model.start()
+        self._waiting: list[tuple[Tensor, float, float]] = []  # tokens seen while an answer was being written
+        self._is_answering = False
+        self._slices = 0
+
+    @property
+    def heard_until_s(self) -> float:
+        """The stream's time up to which everything was perceived."""
+        return self._slices * SLICE_S
+
+    @property
+    def remembered_s(self) -> tuple[float, float]:
+        """From when to when the memory reaches, in seconds of the stream."""
+        return self._llm.remembered_s
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the cache."""
+        return self._llm.tokens
+
+    def see(self, piece: Slice) -> None:
+        """Perceive the next slice. While an answer is being written its tokens wait, and are remembered right after it."""
+        if piece.index != self._slices:
+            raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
+        picture = None if piece.picture is None else torch.tensor(piece.picture)[None]
+        tokens, self._state = self._model.step(picture, torch.tensor(piece.sound)[None], self._state)
+        self._slices += 1
+        if tokens.shape[1]:
+            self._waiting.append((tokens[0], piece.start_s, piece.end_s))
+        if not self._is_answering:
+            self._catch_up()
+
+    def ask(self, question: str, keep: bool = False) -> Generator[str, None, None]:
+        """Answer piece by piece; closing the generator early stops the answer. ConfigError at once for an impossible question.
+
+        With `keep`, question and answer stay in memory and later questions may refer to them.
+        """
+        pieces = self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep)
+        return self._answer(pieces)
+
+    def check(self, questions: Sequence[str]) -> list[float]:
+        """The probability of yes for each question, all read in one pass on branches of one memory."""
+        return self._llm.probability(questions, self._open_window())
+
+    def perceived(self) -> str:
+        """One line of what is seen, heard and was last said, as the model puts it; a question like any other."""
+        seen, heard, said = ("".join(self.ask(question)) for question in NOW)
+        return f"sees {seen}; hears {heard}; last said: {said}"
+
+    def reset(self) -> None:
+        """Forget the stream; the next slice is slice 0 again."""
+        self._llm.reset()
+        self._state = self._model.start()
+        self._waiting.clear()
+        self._slices = 0
+
+    def _open_window(self) -> Tensor | None:
+        tokens = self._model.read_out(self._state)[0]
+        return tokens if len(tokens) else None
+
+    def _answer(self, pieces: Generator[str, None, None]) -> Generator[str, None, None]:
+        self._is_answering, started = True, False
+        try:
+            for piece in pieces:
+                text = piece if started else piece.lstrip()  # an answer's first token carries the prompt's space
+                started = started or bool(text)
+                if text:
+                    yield text
+        finally:
+            pieces.close()
+            self._is_answering = False
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Remember what waits, in as few passes as the branch's room allows."""
+        while self._waiting:
+            group, size = [], 0
+            while self._waiting and size + len(self._waiting[0][0]) <= BRANCH_TOKENS:
+                group.append(self._waiting.pop(0))
+                size += len(group[-1][0])
+            self._llm.append(torch.cat([tokens for tokens, _, _ in group]), group[0][1], group[-1][2])
