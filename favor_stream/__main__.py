@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from favor_stream.ring import Ring
     from favor_stream.session import Session
 
-    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse gives what add_subparsers returns no public name
+    _Verbs = argparse._SubParsersAction["_Parser"]  # argparse gives what add_subparsers returns no public name
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
@@ -134,7 +134,9 @@ def _ask(arguments: argparse.Namespace, config: Config) -> int:
 
     A Session fed straight from a ring, without an Agent: nothing happens at the same time here, so there is no loop to keep free.
     """
-    session = _session(config)
+    from favor_stream.agent import load_session
+
+    session = load_session(config)
     for question in arguments.question:
         session.ask(question).close()  # refused now rather than after the film
     _perceive(session, arguments.source, config, arguments.at, arguments.realtime)
@@ -148,14 +150,6 @@ def _ask(arguments: argparse.Namespace, config: Config) -> int:
         else:
             print(answer.text if len(arguments.question) == 1 else f"{question}\n  {answer.text}", flush=True)
     return 0
-
-
-def _session(config: Config) -> Session:
-    from favor_stream.model import weights
-    from favor_stream.session import Session
-
-    model, tokenizer = weights.load(config.weights)
-    return Session(model, tokenizer, config.context_s, config.max_answer_tokens)
 
 
 def _perceive(session: Session, name: str, config: Config, at_s: float, realtime: bool) -> None:
@@ -249,7 +243,7 @@ def _add_measuring(verbs: _Verbs) -> None:
         verbs, "eval", _eval, "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50"
     )
     evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks")
-    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films per task (%(default)s)")
+    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other films (%(default)s)")
     _add_json(evaluate)
 

@@ -1,8 +1,8 @@
 """The live agent: sources fill a ring, one thread owns the model, and the event loop only waits.
 
-    async with Agent("film.mp4") as agent:
-        async for piece in agent.ask("what do you see now?"):
-            print(piece, end="")
+async with Agent("film.mp4") as agent:
+    async for piece in agent.ask("what do you see now?"):
+        print(piece, end="")
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from favor_stream.config import Config
 from favor_stream.errors import DeviceError
 from favor_stream.feed import Feed, Listener
 from favor_stream.model import weights
-from favor_stream.records import SLICE_S, Answer, Event
+from favor_stream.records import SLICE_S, Answer, Event, Slice
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import Session
 
@@ -54,6 +54,7 @@ class Agent:
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
         self._first_slice = asyncio.Event()
+        self._perceiving_s = 0.0  # spent, on the model thread
         self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
 
     async def __aenter__(self) -> Self:
@@ -136,12 +137,22 @@ class Agent:
     @property
     def lag_s(self) -> float:
         """How far perception is behind the devices, in seconds; up to one slice is the slice that is still filling."""
-        return max(0.0, self._ring.elapsed_s - self.heard_until_s)
+        return 0.0 if self._ring.ended else max(0.0, self._ring.elapsed_s - self.heard_until_s)
 
     @property
     def tokens(self) -> int:
         """Tokens in the memory."""
         return self._session.tokens
+
+    @property
+    def budget_tokens(self) -> int:
+        """How many tokens the memory holds before its oldest are forgotten."""
+        return self._session.budget_tokens
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of perceiving for a second of stream, so far; more than 1 cannot keep up."""
+        return self._perceiving_s / max(SLICE_S, self.heard_until_s)
 
     @property
     def remembered_s(self) -> tuple[float, float]:
@@ -157,7 +168,7 @@ class Agent:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
                 if piece is None:
                     continue
-                await self._compute(partial(self._session.see, piece))
+                await self._compute(partial(self._see, piece))
                 self._first_slice.set()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
                     told = await self._tell(told)
@@ -165,6 +176,11 @@ class Agent:
             self._feed.publish(Event("ended", self.heard_until_s, "every source has ended"))
         finally:
             self._feed.close()
+
+    def _see(self, piece: Slice) -> None:
+        started_s = time.perf_counter()
+        self._session.see(piece)
+        self._perceiving_s += time.perf_counter() - started_s
 
     async def _tell(self, told: str) -> str:
         if self._asking.locked():  # somebody's answer comes first

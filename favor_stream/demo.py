@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
-from favor_stream.records import Answer
+from favor_stream.records import Answer, Event
 
 FOLDER = Path(__file__).parent / "models" / "favor-nano"
 FILM, QUESTIONS = "demo.mp4", "demo.json"
@@ -72,45 +73,49 @@ async def _play(film: Path, asked: list[Asked], config: Config, screen: Console)
     """Returns the number of right answers."""
     screen.print(f"Playing {film.name} at its own speed.\n")
     right = 0
-    async with Agent(str(film), config=config) as agent:
-        telling = asyncio.create_task(_tell(agent, screen), name="tell")
+    agent = Agent(str(film), config=config)
+    events = agent.events()  # before entering, so that none is missed
+    async with agent:
+        telling = asyncio.create_task(_tell(events, screen), name="tell")
         for one in asked:
             await _until(agent, one.at_s)
+            lag_s = agent.lag_s
             answer = await agent.answer(one.question)
             right += is_right(answer.text, one.expected)
-            _show(one, answer, screen)
+            _show(one, answer, lag_s, screen)
         await telling
         screen.print(f"\n{figures(agent)}", style="dim")
     return right
 
 
-async def _tell(agent: Agent, screen: Console) -> None:
-    async for event in agent.events():
+async def _tell(events: AsyncIterable[Event], screen: Console) -> None:
+    async for event in events:
         screen.print(f"{event.time_s:6.1f} s  {event.text}", style=None if event.kind == "perceived" else "yellow")
 
 
 async def _until(agent: Agent, at_s: float) -> None:
     """Waits until the agent has perceived so much, or everything."""
-    ended = asyncio.ensure_future(agent.ended())
-    while agent.heard_until_s < at_s and not ended.done():
-        await asyncio.sleep(POLL_S)
-    ended.cancel()
+    everything = asyncio.create_task(agent.ended(), name="everything")
+    while agent.heard_until_s < at_s and not everything.done():
+        await asyncio.wait({everything}, timeout=POLL_S)
+    if everything.done():
+        await everything  # raises what went wrong
+    everything.cancel()
 
 
-def _show(one: Asked, answer: Answer, screen: Console) -> None:
+def _show(one: Asked, answer: Answer, lag_s: float, screen: Console) -> None:
     right = is_right(answer.text, one.expected)
-    screen.print(f"\n        > {one.question}  (needs {one.needs}, asked at {answer.heard_until_s:.1f} s)", style="bold")
     verdict = "right" if right else f"WRONG, expected: {one.expected}"
-    screen.print(
-        f"          {answer.text}  ({verdict}; first token after {answer.first_token_s:.3f} s)\n",
-        style="green" if right else "red",
-    )
+    when = f"asked at {answer.heard_until_s:.1f} s, {lag_s:.1f} s behind"
+    screen.print(f"\n        > {one.question}  (needs {one.needs}; {when})", style="bold")
+    style = "green" if right else "red"
+    screen.print(f"          {answer.text}  ({verdict}; first token after {answer.first_token_s:.3f} s)\n", style=style)
 
 
 def figures(agent: Agent) -> str:
     """One line that says how the agent kept up."""
     counts = agent.counts
     return (
-        f"{counts.pictures_in} pictures came, {counts.pictures_dropped} dropped; {counts.samples_missing} samples of sound missing; "
-        f"{agent.lag_s:.1f} s behind at the end; {agent.tokens} tokens in the cache"
+        f"{counts.pictures_in} pictures came, {counts.pictures_dropped} dropped; "
+        f"{counts.samples_missing} samples of sound missing; {agent.tokens} tokens in the cache"
     )

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,11 @@ from rich.text import Text
 from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError, FavorError
+from favor_stream.records import Event
 
 STDIN = 0
 LINES = 500  # that are kept for the view
+SHOWN = 200  # characters of a question
 REDRAW_S = 0.1
 SVG_COLUMNS, SVG_LINES = 92, 22
 STYLES = {"perceived": "", "question": "bold", "answer": "green"}  # any other line is news of a device
@@ -37,12 +39,12 @@ BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
 
 def run(sources: Sequence[str], config: Config, svg: Path | None = None) -> int:
     """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`."""
-    view = View(" + ".join(sources), plain=not sys.stdout.isatty())
+    view = View(" + ".join(map(without_password, sources)), plain=not sys.stdout.isatty())
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
             asyncio.run(_watch(Agent(*sources, config=config), view, screen))
     finally:
-        if svg is not None:
+        if svg is not None and view.lines:
             view.save_svg(svg)
     return 0
 
@@ -97,16 +99,21 @@ class View:
 
 async def _watch(agent: Agent, view: View, screen: Live | None) -> None:
     questions: asyncio.Queue[str | None] = asyncio.Queue()
-    _listen(asyncio.get_running_loop(), view, questions)
+    events = agent.events()  # before entering, so that none is missed
     async with agent:
+        _listen(asyncio.get_running_loop(), view, questions)
         drawing = asyncio.create_task(_draw(agent, view, screen), name="draw")
-        telling = asyncio.create_task(_tell(agent, view), name="tell")
+        telling = asyncio.create_task(_tell(events, view), name="tell")
+        answering = asyncio.create_task(_answer(agent, view, questions), name="answer")
         try:
-            await _answer(agent, view, questions)
             await telling
+            await agent.ended()  # raises what the sources ended with, though somebody may still be typing
+            await answering
         finally:
-            drawing.cancel()
-            telling.cancel()
+            for task in (drawing, telling, answering):
+                task.cancel()
+            await asyncio.wait({drawing, telling, answering})
+        view.figures = figures(agent)
     if view.plain:
         print(view.figures)
 
@@ -119,15 +126,15 @@ async def _draw(agent: Agent, view: View, screen: Live | None) -> None:
         await asyncio.sleep(REDRAW_S)
 
 
-async def _tell(agent: Agent, view: View) -> None:
-    async for event in agent.events():
+async def _tell(events: AsyncIterable[Event], view: View) -> None:
+    async for event in events:
         view.tell(view.add(event.kind, f"{event.time_s:7.1f} s  {event.text}"))
 
 
 async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]) -> None:
-    """Answers question after question until there are no more; the first waits until there is something to ask about."""
+    """Answers question after question until there are no more."""
     while (question := await questions.get()) is not None:
-        view.tell(view.add("question", f"        > {question}"))
+        view.tell(view.add("question", f"        > {shortened(question)}"))
         line = view.add("answer", " " * 10)
         try:
             async for piece in agent.ask(question):
@@ -137,11 +144,22 @@ async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]
         view.tell(line)
 
 
+def without_password(source: str) -> str:
+    """An address as it may be shown."""
+    return re.sub(r"(?<=://)[^/]*@", "", source)
+
+
+def shortened(question: str) -> str:
+    return question if len(question) <= SHOWN else f"{question[:SHOWN]}..."
+
+
 def figures(agent: Agent) -> str:
     """One line that says how the agent keeps up."""
+    counts, (first_s, last_s) = agent.counts, agent.remembered_s
     return (
-        f"{agent.heard_until_s:.1f} s   lag {agent.lag_s:.1f} s   dropped {agent.counts.pictures_dropped} pictures   "
-        f"{agent.real_time_factor:.2f} of real time   cache {agent.tokens} of {agent.budget_tokens} tokens"
+        f"{agent.heard_until_s:.1f} s   lag {agent.lag_s:.1f} s   "
+        f"{counts.pictures_dropped} of {counts.pictures_in} pictures dropped   "
+        f"{last_s - first_s:.1f} s remembered in {agent.tokens} tokens"
     )
 
 

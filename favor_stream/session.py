@@ -39,7 +39,8 @@ class Session:
     def __init__(self, model: Favor, tokenizer: Tokenizer, context_s: float = 600.0, max_answer_tokens: int = 64) -> None:
         self._model = model
         self._max_answer_tokens = max_answer_tokens
-        self._llm = Llm(model.llm, tokenizer, Prompt(), room(model, context_s))
+        self._room = room(model, context_s)
+        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room)
         self._state = model.start()
         self._waiting: list[tuple[Tensor, float, float]] = []  # tokens seen while an answer was being written
         self._is_answering = False
@@ -59,6 +60,11 @@ class Session:
     def tokens(self) -> int:
         """Tokens in the cache."""
         return self._llm.tokens
+
+    @property
+    def budget_tokens(self) -> int:
+        """Tokens that the cache may hold before its oldest windows are forgotten."""
+        return self._room.budget_tokens
 
     def see(self, piece: Slice) -> None:
         """Perceive the next slice. While an answer is being written its tokens wait, and are remembered right after it."""

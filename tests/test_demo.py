@@ -35,7 +35,7 @@ def test_demo_succeeds_when_every_answer_is_right(config: Config, tmp_path: Path
     folder = show(tmp_path, {**ROW, "at_s": 9.0, "question": "what came first?", "needs": "order"}, ROW)
     assert run(config, folder) == 0
     out = capsys.readouterr().out
-    assert out.index("what was said?  (needs sound, asked at 1.") < out.index("what came first?  (needs order, asked at 2.0 s)")
+    assert out.index("what was said?  (needs sound; asked at 1.") < out.index("what came first?  (needs order; asked at 2.0 s, ")
     assert "2 of 2 answers are right." in out
 
 
@@ -50,6 +50,7 @@ def test_demo_fails_when_one_answer_is_wrong(config: Config, tmp_path: Path, cap
 def test_demo_says_how_the_agent_kept_up(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(config, show(tmp_path, ROW))
     out = capsys.readouterr().out
+    assert "s behind" in out
     assert "first token after" in out
     assert "tokens in the cache" in out
     assert "dropped" in out

@@ -9,37 +9,23 @@ from pathlib import Path
 
 import av
 import pytest
-import torch
 from media import numbered_film
-from tiny import tiny_model
+from tiny import talkative_model
 
 from favor_stream import __version__
 from favor_stream.__main__ import main
-from favor_stream.live import read_questions
+from favor_stream.live import read_questions, without_password
 from favor_stream.model import weights
-from favor_stream.model.favor import Favor
 
 VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world")
 QUESTION = "what do you see now?"
-
-
-def talkative(model: Favor, words: int) -> Favor:
-    """Random weights so large that what is read makes a difference to what is said, and only known words are said."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for weight in model.llm.parameters():
-            if weight.dim() > 1:
-                weight.normal_(std=0.3)
-        model.llm.lm_head.weight[words:] = 0.0
-    return model
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Settings that name a tiny random model."""
     folder = tmp_path_factory.mktemp("settings")
-    model, tokenizer = tiny_model()
-    weights.save(folder / "tiny", talkative(model, tokenizer.get_vocab_size()), tokenizer, {})
+    weights.save(folder / "tiny", *talkative_model(), {})
     path = folder / "tiny.toml"
     path.write_text('weights = "tiny"\nmax_answer_tokens = 8\n')
     return path
@@ -111,6 +97,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["ask", "film.mp4", QUESTION, "--at", "nan"], "positive"),
         (["ask", "film.mp4", QUESTION, "--jsn"], "--jsn"),
         (["eval", "--limit", "0"], "positive"),
+        (["eval", "--tasks", "flying"], "flying"),
         (["train", "--preset", "giant"], "giant"),
         (["live"], "SOURCE"),
         (["world"], "--seed"),
@@ -261,7 +248,7 @@ def test_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_live_answers_piped_questions_and_outlives_one_that_it_refuses(config: Path, film: Path, tmp_path: Path) -> None:
     picture = tmp_path / "live.svg"
     questions = f"{QUESTION}\n\n{'what ' * 20_000}\nwhat was said?"
-    command = [sys.executable, "-m", "favor_stream", "--config", config, "live", film, "--svg", picture]
+    command = [sys.executable, "-m", "favor_stream", "--config", str(config), "live", str(film), "--svg", str(picture)]
     done = subprocess.run(command, input=questions, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"> {QUESTION}" in done.stdout
@@ -273,6 +260,11 @@ def test_live_answers_piped_questions_and_outlives_one_that_it_refuses(config: P
 
 def test_live_from_a_missing_film_is_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere.mp4" in called(capsys, "--config", config, "live", "nowhere.mp4").mistake
+
+
+@pytest.mark.parametrize("address", ["rtsp://me:secret@camera.local/1", "rtsp://me:sec@ret@camera.local/1"])
+def test_password_of_an_address_is_not_shown(address: str) -> None:
+    assert without_password(address) == "rtsp://camera.local/1"
 
 
 @pytest.mark.parametrize(

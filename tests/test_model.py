@@ -16,7 +16,7 @@ from favor_stream.model.paper import EvaVision, RollingWhisper
 from favor_stream.model.qformer import CausalQFormer, diversity_loss
 from favor_stream.model.sync import synchronise
 from favor_stream.records import SLICE_SAMPLES
-from tests.tiny import tiny_model
+from tiny import tiny_model
 
 FUSIONS = {
     "window and slice": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2)),
@@ -27,7 +27,10 @@ FUSIONS = {
     "no causal module": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2), causal=False),
     "not synchronised": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2), synchronised=False),
 }
-CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+
+
+def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
 
 
 def stream(model: Favor, pictures: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
@@ -51,7 +54,7 @@ def test_streamed_equals_whole(kind: str, slices: int) -> None:
     model, _ = tiny_model(fusion=FUSIONS[kind])
     pictures, sound = recording(slices, batch=2)
     whole = model.perceive(pictures, sound)
-    torch.testing.assert_close(stream(model, pictures, sound), whole, **CLOSE)
+    assert_close(stream(model, pictures, sound), whole)
     assert whole.std() > 0
 
 
@@ -66,7 +69,7 @@ def test_sound_in_any_chunking_gives_the_same_tokens(chunks: list[int]) -> None:
         new, state = encoder.step(sound[:, at : at + chunk * SLICE_SAMPLES], state)
         tokens.append(new)
         at += chunk * SLICE_SAMPLES
-    torch.testing.assert_close(torch.cat(tokens, 1), encoder(sound), **CLOSE)
+    assert_close(torch.cat(tokens, 1), encoder(sound))
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
@@ -76,7 +79,7 @@ def test_more_input_never_changes_what_was_given(kind: str) -> None:
     other, noise = recording(8, seed=1)
     short = model.perceive(pictures[:, :4], sound[:, : 4 * SLICE_SAMPLES])
     pictures[:, 4:], sound[:, 4 * SLICE_SAMPLES :] = other[:, 4:], noise[:, 4 * SLICE_SAMPLES :]
-    torch.testing.assert_close(model.perceive(pictures, sound)[:, : short.shape[1]], short, **CLOSE)
+    assert_close(model.perceive(pictures, sound)[:, : short.shape[1]], short)
 
 
 @pytest.mark.parametrize("direction", ["past", "future"])
@@ -89,7 +92,7 @@ def test_mask_is_block_triangular_and_governs_what_a_slice_sees(direction: str) 
     x = torch.randn(1, 6, config.pair_width)
     changed = x.clone()
     changed[:, 4:] += 1  # the last slice
-    before, after = (former.look(former.layers[0], v, former.mask(3))[0][:, :, :2] for v in (x, changed))
+    before, after = (former.look(former.stack[0], v, former.mask(3))[0][:, :, :2] for v in (x, changed))
     assert before.allclose(after) == (direction == "past")
 
 
@@ -108,14 +111,16 @@ def test_missing_picture_counts_as_zeros() -> None:
     model, _ = tiny_model()
     _, sound = recording(1)
     tokens, _ = model.step(None, sound, model.start())
-    assert tokens.isfinite().all() and tokens.shape[1] == 2
+    assert tokens.isfinite().all()
+    assert tokens.shape[1] == 2
 
 
 def test_synchronised_token_pairs_picture_and_sound_and_pads_the_shorter() -> None:
     pictures, sounds = torch.ones(1, 2, 32, 3), torch.full((1, 2, 25, 3), 2.0)
     pairs = synchronise(pictures, sounds, 32)
     assert pairs.shape == (1, 2, 32, 6)
-    assert pairs[0, 0, 24].tolist() == [1, 1, 1, 2, 2, 2] and pairs[0, 0, 25].tolist() == [1, 1, 1, 0, 0, 0]
+    assert pairs[0, 0, 24].tolist() == [1, 1, 1, 2, 2, 2]
+    assert pairs[0, 0, 25].tolist() == [1, 1, 1, 0, 0, 0]
     assert synchronise(pictures, sounds, 32, paired=False).shape == (1, 2, 64, 3)
 
 
@@ -130,9 +135,10 @@ def test_lora_starts_as_the_frozen_model_and_merges_into_it() -> None:
     ids = torch.arange(6)[None]
     before = llm(ids).logits
     add_lora(llm, rank=4)
-    torch.testing.assert_close(llm(ids).logits, before)
+    assert_close(llm(ids).logits, before)
     trained = [name for name, p in llm.named_parameters() if p.requires_grad]
-    assert trained and all(".down." in name or ".up." in name for name in trained)
+    assert trained
+    assert all(".down." in name or ".up." in name for name in trained)
     for name, parameter in llm.named_parameters():
         if ".up." in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -148,10 +154,13 @@ def test_paper_presets_have_the_papers_sizes(name: str, lora: int, width: int) -
     assert sum(p.numel() for p in model.llm.parameters() if p.requires_grad) == lora
     assert sum(p.numel() for p in model.audio.parameters()) == pytest.approx(637e6, rel=0.01)  # Whisper-large-v2's encoder
     former = model.fusion.qformer
-    assert former.queries[0].shape == (32, 768) and former.place.shape == (320, 1536) and len(former.layers) == 2
+    assert former.queries[0].shape == (32, 768)
+    assert former.place.shape == (320, 1536)
+    assert len(former.layers) == 2
     assert model.fusion.to_llm[0].weight.shape == (width, 768)
-    layer = former.layers[0]
-    assert layer.cross.key.weight.shape == (768, 1536) and layer.causal.query.weight.shape == (1536, 1536)  # type: ignore[union-attr]
+    layer = former.stack[0]
+    assert layer.cross.key.weight.shape == (768, 1536)
+    assert layer.causal.query.weight.shape == (1536, 1536)
 
 
 def test_nano_fits_its_budget() -> None:
@@ -167,8 +176,19 @@ def test_paper_encoders_have_the_interfaces_of_ours() -> None:
     with torch.inference_mode():
         first, state = whisper.step(sound[:, :SLICE_SAMPLES], whisper.start())
         second, _ = whisper.step(sound[:, SLICE_SAMPLES:], state)
-        torch.testing.assert_close(torch.cat([first, second], 1), whisper(sound), **CLOSE)
-        small = VisionConfig(kind="eva", image=28, width=24, layers=2, heads=2, tokens=4, patch_width=32, patch_layers=1, patch_heads=2, patch_mlp=32)
+        assert_close(torch.cat([first, second], 1), whisper(sound))
+        small = VisionConfig(
+            kind="eva",
+            image=28,
+            width=24,
+            layers=2,
+            heads=2,
+            tokens=4,
+            patch_width=32,
+            patch_layers=1,
+            patch_heads=2,
+            patch_mlp=32,
+        )
         assert EvaVision(small).eval()(torch.zeros(2, 9, 7, 3, dtype=torch.uint8)).shape == (2, 4, 24)
     assert first.shape == (1, 25, 32)
 

@@ -196,7 +196,9 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
     if json_out:
         from dataclasses import asdict
 
-        print(json.dumps({"seed": seed, "clips": limit, "rows": [asdict(r) for r in rows], "replies": [asdict(r) for r in given]}))
+        print(
+            json.dumps({"seed": seed, "clips": limit, "rows": [asdict(r) for r in rows], "replies": [asdict(r) for r in given]})
+        )
     else:
         print(table(rows))
     return 0

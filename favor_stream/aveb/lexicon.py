@@ -15,10 +15,46 @@ COLOURS = {  # name -> RGB
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 MOTIONS = ("still", "left", "right", "up", "down")
 SOUNDS = ("beep", "bell", "knock", "siren", "whistle", "buzzer", "horn", "hiss")
-CARD_WORDS = (
-    "exit stop open closed danger water power office kitchen garage engine pump tank north south east west lift ramp gate "
-    "fire music coffee apple lemon bread hotel taxi train plane robot laser radio piano tiger zebra panda eagle"
-).split()
+CARD_WORDS = [
+    "exit",
+    "stop",
+    "open",
+    "closed",
+    "danger",
+    "water",
+    "power",
+    "office",
+    "kitchen",
+    "garage",
+    "engine",
+    "pump",
+    "tank",
+    "north",
+    "south",
+    "east",
+    "west",
+    "lift",
+    "ramp",
+    "gate",
+    "fire",
+    "music",
+    "coffee",
+    "apple",
+    "lemon",
+    "bread",
+    "hotel",
+    "taxi",
+    "train",
+    "plane",
+    "robot",
+    "laser",
+    "radio",
+    "piano",
+    "tiger",
+    "zebra",
+    "panda",
+    "eagle",
+]
 
 # Colour-shape pairs that training never draws: one of each shape, colours spread.
 HELD_OUT_PAIRS = frozenset(
@@ -32,9 +68,9 @@ HELD_OUT_PAIRS = frozenset(
     }
 )
 
-DIGITS = "zero one two three four five six seven eight nine".split()
-OBJECTS = "door window box cup ball lamp radio robot table chair key book".split()
-NAMES = "anna ben carla david emma frank".split()
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+OBJECTS = ["door", "window", "box", "cup", "ball", "lamp", "radio", "robot", "table", "chair", "key", "book"]
+NAMES = ["anna", "ben", "carla", "david", "emma", "frank"]
 
 # Sentences people say to a machine; {d} a digit, {o} an object, {n} a name.
 SAYINGS = (

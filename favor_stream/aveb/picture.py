@@ -63,14 +63,14 @@ def photograph(image: Picture, script: Script, time_s: float) -> Picture:
     camera = script.camera
     scale = image.shape[0] / 120
     if camera.blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), camera.blur * scale)  # type: ignore[assignment]
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), camera.blur * scale), np.uint8)
     rng = np.random.default_rng((script.seed, round(time_s * 1000)))
     grain = rng.integers(0, 256, image.shape, dtype=np.uint8).astype(np.float32)
     light = image.astype(np.float32) * camera.exposure + (grain - 127.5) * (camera.noise / 73.9)
     image = np.clip(light, 0, 255).astype(np.uint8)
     if camera.jpeg:
         coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg])[1]
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]  # type: ignore[index]
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     return np.ascontiguousarray(image)
 
 
@@ -86,7 +86,7 @@ def background(kind: str, seed: int, width: int, height: int) -> Picture:
 
 def pattern(kind: str, rng: np.random.Generator, width: int, height: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """How much of the second colour each pixel has: [height, width] in 0..1."""
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     angle, count, phase = rng.uniform(0, math.pi), rng.uniform(3, 9), rng.uniform(0, 6)
     along = x * math.cos(angle) + y * math.sin(angle)
     if kind == "plain":
@@ -134,7 +134,7 @@ def draw_thing(image: Picture, thing: Thing, x: float, y: float) -> None:
 
 
 def shade(texture: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     if texture == 1:
         return np.where(np.sin((x + y) * 22) > 0.2, 0.8, 1.0).astype(np.float32)
     if texture == 2:
@@ -183,7 +183,9 @@ def face(font: int) -> cv2.FontFace:
         try:
             import matplotlib
         except ImportError as error:
-            raise EngineError("the fonts of the generated world come with Matplotlib; pip install 'favor-stream[train]'") from error
+            raise EngineError(
+                "the fonts of the generated world come with Matplotlib; pip install 'favor-stream[train]'"
+            ) from error
         name = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name)
     return cv2.FontFace(name)
 

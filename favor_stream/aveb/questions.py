@@ -8,7 +8,18 @@ from typing import Literal
 
 import numpy as np
 
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, DIGITS, HELD_OUT_PAIRS, MOTIONS, NAMES, OBJECTS, SAYINGS, SHAPES, SOUNDS
+from favor_stream.aveb.lexicon import (
+    CARD_WORDS,
+    COLOURS,
+    DIGITS,
+    HELD_OUT_PAIRS,
+    MOTIONS,
+    NAMES,
+    OBJECTS,
+    SAYINGS,
+    SHAPES,
+    SOUNDS,
+)
 from favor_stream.aveb.script import Card, Noise, Script, Thing
 from favor_stream.aveb.truth import LEAST_SOUND_S, PICTURE_AT_S, SliceTruth, slices
 from favor_stream.records import SLICE_S
@@ -23,7 +34,7 @@ SPOKEN_FORMS = (
     "what word is shown",
     "did you hear a {sound}",
 )
-COUNTS = "none one two three four five six seven eight nine ten".split()
+COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 Split = Literal["training", "held_out"]
 Rng = np.random.Generator
 
@@ -285,26 +296,70 @@ KINDS = {
     "said": Kind(said, 1.5, ("what was said?", "what did they say?", "write down what was said")),
     "said_last": Kind(said_last, 2.0, ("what was said last?", "what did they say last?", "write down what was said last")),
     "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
-    "colour": Kind(colour, 1.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")),
-    "shape": Kind(shape, 1.0, ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing")),
+    "colour": Kind(
+        colour, 1.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
+    ),
+    "shape": Kind(
+        shape,
+        1.0,
+        ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing"),
+    ),
     "motion": Kind(motion, 1.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
     "word": Kind(word, 1.0, ("what word was shown?", "which word did you read?", "what was the written word?")),
     "first": Kind(first, 1.0, ("what came first?", "what did you see first?", "what was the first thing?")),
     "last": Kind(last, 1.0, ("what came last?", "what did you see last?", "what was the last thing?")),
-    "after": Kind(after, 2.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")),
-    "before": Kind(before, 2.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")),
+    "after": Kind(
+        after, 2.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")
+    ),
+    "before": Kind(
+        before, 2.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")
+    ),
     "seen_during": Kind(
-        seen_during, 2.0, ("what was in view when you heard the {sound}?", "what did you see during the {sound}?", "what was there to see when the {sound} sounded?")
+        seen_during,
+        2.0,
+        (
+            "what was in view when you heard the {sound}?",
+            "what did you see during the {sound}?",
+            "what was there to see when the {sound} sounded?",
+        ),
     ),
     "heard_during": Kind(
-        heard_during, 1.5, ("what did you hear while the {thing} was in view?", "which sound came with the {thing}?", "what sounded while you saw the {thing}?")
+        heard_during,
+        1.5,
+        (
+            "what did you hear while the {thing} was in view?",
+            "which sound came with the {thing}?",
+            "what sounded while you saw the {thing}?",
+        ),
     ),
-    "count_things": Kind(count_things, 1.0, ("how many things did you see?", "how many things came?", "count the things you saw")),
-    "count_sound": Kind(count_sound, 1.0, ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}")),
+    "count_things": Kind(
+        count_things, 1.0, ("how many things did you see?", "how many things came?", "count the things you saw")
+    ),
+    "count_sound": Kind(
+        count_sound,
+        1.0,
+        ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
+    ),
     "saw": Kind(saw, 1.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
     "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
-    "sound_order": Kind(sound_order, 1.0, ("did the {sound} come before the {other}?", "was the {sound} before the {other}?", "did you hear the {sound} earlier than the {other}?")),
-    "cross_order": Kind(cross_order, 1.0, ("did the {sound} come before the {thing}?", "was the {sound} before the {thing}?", "did you hear the {sound} earlier than you saw the {thing}?")),
+    "sound_order": Kind(
+        sound_order,
+        1.0,
+        (
+            "did the {sound} come before the {other}?",
+            "was the {sound} before the {other}?",
+            "did you hear the {sound} earlier than the {other}?",
+        ),
+    ),
+    "cross_order": Kind(
+        cross_order,
+        1.0,
+        (
+            "did the {sound} come before the {thing}?",
+            "was the {sound} before the {thing}?",
+            "did you hear the {sound} earlier than you saw the {thing}?",
+        ),
+    ),
     "spoken": Kind(spoken, 2.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
 }
 NAMES_OF_KINDS = list(KINDS)

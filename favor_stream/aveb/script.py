@@ -1,4 +1,7 @@
-"""A script says everything that happens in a clip of the generated world; the picture and sound renderers play it, and questions are asked of it."""
+"""A script says everything that happens in a clip of the generated world.
+
+Pictures and sound are played from it, and questions are asked of it.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,5 @@ def truth(script: Script, k: int, spoken: tuple[str, ...]) -> SliceTruth:
     things = sorted((t for t in script.things if t.start_s <= at_s < t.end_s), key=lambda t: place(t, at_s)[0])
     seen = (SeenThing(t.colour, t.shape, t.motion if k % WINDOW and t.start_s <= at_s - SLICE_S else None) for t in things[:2])
     words = [c.word for c in script.cards if c.start_s <= at_s < c.end_s]
-    heard = [
-        n.kind for n in script.noises if min(n.end_s, start_s + SLICE_S) - max(n.start_s, start_s) >= LEAST_SOUND_S
-    ]
+    heard = [n.kind for n in script.noises if min(n.end_s, start_s + SLICE_S) - max(n.start_s, start_s) >= LEAST_SOUND_S]
     return SliceTruth(tuple(seen), words[0] if words else None, tuple(heard), spoken)

@@ -1,4 +1,7 @@
-"""Draws scripts of the generated world from a seed. `held_out` draws voices, fonts, backgrounds and pairs that `training` never does."""
+"""Draws scripts of the generated world from a seed.
+
+The split `held_out` draws voices, fonts, backgrounds and colour-shape pairs that `training` never does.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,18 @@ from typing import Literal
 import numpy as np
 
 from favor_stream.aveb import soundtrack
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, DIGITS, HELD_OUT_PAIRS, MOTIONS, NAMES, OBJECTS, SAYINGS, SHAPES, SOUNDS
+from favor_stream.aveb.lexicon import (
+    CARD_WORDS,
+    COLOURS,
+    DIGITS,
+    HELD_OUT_PAIRS,
+    MOTIONS,
+    NAMES,
+    OBJECTS,
+    SAYINGS,
+    SHAPES,
+    SOUNDS,
+)
 from favor_stream.aveb.picture import BACKGROUNDS, FONTS, HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS
 from favor_stream.aveb.questions import SPOKEN_FORMS
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word

@@ -74,7 +74,9 @@ class AudioLayer(nn.Module):
         self.attention = Attention(width, config.heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, past: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, past: Tensor, keys: Tensor, values: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [B, T, D] with the past of convolution and attention -> x and what is past now."""
         series = torch.cat([past, x.transpose(1, 2)], -1)
         x = x + self.conv(series).transpose(1, 2)

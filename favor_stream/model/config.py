@@ -24,7 +24,7 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """`convnet`: a small residual network and a resampler. `eva`: EVA-ViT-g/14 and InstructBLIP's Q-Former (FAVOR, section 3.1)."""
+    """`convnet`: a small residual network and a resampler. `eva`: EVA-ViT-g/14 and InstructBLIP's Q-Former (FAVOR 3.1)."""
 
     kind: Literal["convnet", "eva"] = "convnet"
     image: int = 128  # pixels; pictures are resized to a square, the aspect ratio is not kept (as FAVOR does)
@@ -65,7 +65,9 @@ class FusionConfig:
                 "(slices_per_window), and one number of queries for each"
             )
         if self.mask_direction == "future" and 1 in self.resolutions:
-            raise ConfigError("mask_direction 'future' with resolution 1: a slice is not final before its window closes; drop resolution 1")
+            raise ConfigError(
+                "mask_direction 'future' with resolution 1: a slice is not final before its window closes; drop resolution 1"
+            )
 
     @property
     def pair_width(self) -> int:
@@ -130,7 +132,9 @@ PRESETS = {
         "tiny",
         AudioConfig(width=16, layers=2, heads=2, mels=16, left_slices=2),
         VisionConfig(image=32, width=16, stages=(8, 8, 16), layers=1, heads=2, tokens=32),
-        FusionConfig(width=8, hidden=16, heads=2, causal_heads=2, mlp=32, slices_per_window=4, resolutions=(4, 1), queries=(3, 2)),
+        FusionConfig(
+            width=8, hidden=16, heads=2, causal_heads=2, mlp=32, slices_per_window=4, resolutions=(4, 1), queries=(3, 2)
+        ),
         LlmConfig(512, width=32, layers=2, heads=2, mlp=48),
     ),
 }

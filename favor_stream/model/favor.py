@@ -7,6 +7,7 @@ recording. The LLM's memory is not kept here: see favor_stream/llm.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,16 @@ from favor_stream.model.qformer import CausalQFormer, WindowState
 from favor_stream.model.sync import synchronise
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.records import SLICE_SAMPLES
+
+
+class Hearing(Protocol):
+    """What an audio encoder is: it makes its state, and steps whole slices of sound through it."""
+
+    def start(self, batch: int = 1) -> AudioState | WhisperState: ...
+
+    def step(self, sound: Tensor, state: AudioState | WhisperState) -> tuple[Tensor, AudioState | WhisperState]:
+        """[B, 8000 n] samples -> [B, 25 n, D] tokens, final, and the state after them."""
+        ...
 
 
 @dataclass(slots=True)
@@ -71,7 +82,12 @@ class Favor(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.fusion.to_llm[0].weight.device
+        return self.projection.device
+
+    @property
+    def projection(self) -> Tensor:
+        """A weight that tells the model's device and dtype."""
+        return cast(nn.Linear, self.fusion.to_llm[0]).weight
 
     def start(self, batch: int = 1) -> FavorState:
         """The state of `batch` streams before their first slice."""
@@ -81,7 +97,7 @@ class Favor(nn.Module):
         """uint8 [B, height, width, 3] -> [B, 32, Dv]; zeros when there is no picture, as FAVOR does for a missing modality."""
         if picture is None:
             c = self.config.vision
-            return self.fusion.to_llm[0].weight.new_zeros(batch, c.tokens, c.width)
+            return self.projection.new_zeros(batch, c.tokens, c.width)
         seen: Tensor = self.vision(picture.to(self.device))
         return seen
 
@@ -92,7 +108,7 @@ class Favor(nn.Module):
         picture: uint8 [B, height, width, 3] or None; sound: float32 [B, 8000]. Order: the slice's own tokens, then the
         window's if it closed.
         """
-        heard, audio = self.audio.step(sound.to(self.device), state.audio)
+        heard, audio = cast(Hearing, self.audio).step(sound.to(self.device), state.audio)
         seen = self.see(picture, sound.shape[0])
         pairs = self.fusion.pair(seen[:, None], heard[:, None])[:, 0]
         final, window = self.fusion.qformer.step(pairs, state.window)
@@ -106,7 +122,7 @@ class Favor(nn.Module):
         """Anytime read-out: the open window's provisional tokens [B, Q, D]; Q = 0 when no window is open."""
         c = self.config.fusion
         if state.window.slices == 0 or not c.queries_of(c.slices_per_window):
-            return self.fusion.to_llm[0].weight.new_zeros(state.audio.sound.shape[0], 0, self.config.llm.width)
+            return self.projection.new_zeros(state.audio.sound.shape[0], 0, self.config.llm.width)
         return self.fusion.project(self.fusion.qformer.read_out(state.window), c.slices_per_window)
 
     @torch.inference_mode()
@@ -139,7 +155,6 @@ def llama(config: LlmConfig) -> LlamaConfig:
         max_position_embeddings=config.positions,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
         tie_word_embeddings=config.lora_rank == 0,
-        attn_implementation="sdpa",
         bos_token_id=1,
         eos_token_id=2,
     )

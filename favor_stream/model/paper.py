@@ -1,4 +1,4 @@
-"""The paper's encoders behind the same two interfaces: Whisper's encoder on sound, EVA-ViT-g and InstructBLIP's Q-Former on pictures.
+"""The paper's encoders behind the interfaces of ours: Whisper on sound, EVA-ViT-g and InstructBLIP's Q-Former on pictures.
 
 Whisper is bidirectional over 30 s. Here the stream's last 30 s are encoded anew at each slice and the newest slice's
 tokens are used: the streamed function is the offline one by definition, at 2.3 TFLOP a slice for large-v2.
@@ -36,8 +36,15 @@ class RollingWhisper(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         self.config = config
-        sizes = {"d_model": config.width, "encoder_layers": config.layers, "encoder_attention_heads": config.heads}
-        self.encoder = WhisperEncoder(WhisperConfig(num_mel_bins=config.mels, encoder_ffn_dim=4 * config.width, **sizes))
+        self.encoder = WhisperEncoder(
+            WhisperConfig(
+                num_mel_bins=config.mels,
+                d_model=config.width,
+                encoder_layers=config.layers,
+                encoder_attention_heads=config.heads,
+                encoder_ffn_dim=4 * config.width,
+            )
+        )
         self.register_buffer("window", torch.hann_window(FRAME), persistent=False)
         self.register_buffer("filters", mel_filters(config.mels), persistent=False)
 
@@ -68,6 +75,9 @@ class RollingWhisper(nn.Module):
 
 class EvaVision(nn.Module):
     """EVA-ViT-g/14 read by InstructBLIP's Q-Former without its text input, which a stream does not have yet."""
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()

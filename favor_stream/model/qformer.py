@@ -8,6 +8,7 @@ As in the released code each layer applies its causal attention to the same inpu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,10 @@ class CausalQFormer(nn.Module):
         self.query_norm = nn.LayerNorm(config.hidden)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
+    @property
+    def stack(self) -> list[Layer]:
+        return cast(list[Layer], list(self.layers))
+
     def start(self, batch: int = 1) -> WindowState:
         """A window that no slice has entered."""
         c, place = self.config, self.place
@@ -108,7 +113,7 @@ class CausalQFormer(nn.Module):
         if state.raw is not None:
             return WindowState(state.slices + 1, state.causal, state.read, torch.cat([state.raw, x], 1))
         causal, read = [], []
-        for layer, kept, readable in zip(self.layers, state.causal, state.read, strict=True):
+        for layer, kept, readable in zip(self.stack, state.causal, state.read, strict=True):
             if layer.causal is not None:
                 kept = extend(kept, layer.causal.remember(x))
             causal.append(kept)
@@ -123,12 +128,11 @@ class CausalQFormer(nn.Module):
         """Per layer the keys and values of the window's newest slices."""
         if state.raw is not None:  # every slice may still look ahead, so nothing could be kept
             mask = self.mask(state.slices).to(state.raw.device)
-            return [self.look(layer, state.raw, mask) for layer in self.layers]
+            return [self.look(layer, state.raw, mask) for layer in self.stack]
         length = newest * self.config.slice_tokens
         return [(key[:, :, -length:], value[:, :, -length:]) for key, value in state.read]
 
-    def look(self, layer: nn.Module, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(layer, Layer)
+    def look(self, layer: Layer, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         mixed = layer.mix(x, *layer.causal.remember(x), mask) if layer.causal is not None else x
         return layer.cross.remember(mixed)
 
@@ -136,7 +140,7 @@ class CausalQFormer(nn.Module):
         index = self.config.resolutions.index(resolution)
         batch = memory[0][0].shape[0]
         out: Tensor = self.query_norm(self.queries[index]).expand(batch, -1, -1)
-        for layer, (key, value) in zip(self.layers, memory, strict=True):
+        for layer, (key, value) in zip(self.stack, memory, strict=True):
             out = layer.read(out, key, value)
         return out
 
@@ -156,7 +160,7 @@ class CausalQFormer(nn.Module):
         x = self.norm(pairs).flatten(1, 2)
         x = x + self.place[: x.shape[1]]
         mask = self.mask(slices).to(x.device)
-        memory = [self.look(layer, x, mask) for layer in self.layers]
+        memory = [self.look(layer, x, mask) for layer in self.stack]
         out = {}
         for resolution in self.config.resolutions:
             if resolution == self.config.slices_per_window:

@@ -67,12 +67,20 @@ class VisionEncoder(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """uint8 RGB [B, height, width, 3] of any size -> [B, 32, D]"""
+        return self.read(self.grid(pictures))
+
+    def grid(self, pictures: Tensor) -> Tensor:
+        """What is where: [B, (image / 16) squared, channels]"""
         side = self.config.image
         x = pictures.permute(0, 3, 1, 2).to(self.place.dtype) / 127.5 - 1
         if x.shape[-2:] != (side, side):
             x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
-        grid = self.norm(self.trunk(x).flatten(2).transpose(1, 2)) + self.place  # [B, side / 16 squared, channels]
-        tokens = self.queries.expand(x.shape[0], -1, -1)
+        return self.norm(self.trunk(x).flatten(2).transpose(1, 2))
+
+    def read(self, grid: Tensor) -> Tensor:
+        """The grid through learned queries: [B, 32, D]"""
+        grid = grid + self.place
+        tokens = self.queries.expand(grid.shape[0], -1, -1)
         for reader in self.readers:
             tokens = reader(tokens, grid)
         out: Tensor = self.final(tokens)

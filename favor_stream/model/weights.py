@@ -51,7 +51,9 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
         tensors = load_file(folder / TENSORS)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except (SafetensorError, Exception) as error:  # tokenizers raises plain Exception
-        raise WeightsError(f"{folder} cannot be read ({error}); fetch the folder again or train it (favor-stream train)") from error
+        raise WeightsError(
+            f"{folder} cannot be read ({error}); fetch the folder again or train it (favor-stream train)"
+        ) from error
     model = Favor(config_of(manifest["config"], folder))
     fill(model, tensors, folder)
     return model.float().eval(), tokenizer
@@ -61,10 +63,14 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> No
     try:
         missing, unknown = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise WeightsError(f"{folder} holds tensors of another size ({str(error).splitlines()[1].strip()}); train it anew") from error
+        raise WeightsError(
+            f"{folder} holds tensors of another size ({str(error).splitlines()[1].strip()}); train it anew"
+        ) from error
     missing = [name for name in missing if name != "llm.lm_head.weight"]
     if missing or unknown:
-        raise WeightsError(f"{folder} is of another configuration: lacks {missing[:3]}, has {unknown[:3]} too many; train it anew")
+        raise WeightsError(
+            f"{folder} is of another configuration: lacks {missing[:3]}, has {unknown[:3]} too many; train it anew"
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -96,7 +102,9 @@ def config_of(saved: dict[str, Any], folder: Path) -> ModelConfig:
             LlmConfig(**tuples(saved["llm"])),
         )
     except (KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / MANIFEST} describes another configuration ({error}); expected one of this version") from error
+        raise WeightsError(
+            f"{folder / MANIFEST} describes another configuration ({error}); expected one of this version"
+        ) from error
 
 
 def fingerprint(path: Path) -> str:

@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.model.config import FusionConfig
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
@@ -46,7 +48,7 @@ def train(name: str, folder: Path, module: nn.Module, step: Step, steps: int, ra
             group["lr"] = rate * min(1.0, (at + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * at / steps)) + rate * 0.01
         loss, figures = step()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         seen.append({"loss": loss.item(), **figures})
@@ -84,11 +86,25 @@ class Sight(nn.Module):
         self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
         sizes = [labels.SIZES[0], labels.SIZES[1], labels.SIZES[0], labels.SIZES[1], labels.SIZES[6]]
         self.readers = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+        # Somewhere in the picture: teaches the trunk before the queries know where to look.
+        self.somewhere = nn.Linear(model.config.vision.stages[-1], sum(labels.SIZES[i] for i in (0, 1, 6)))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        tokens = self.vision(pictures)
+        """Classes of SIGHT_FIELDS, and last whether each colour, shape and word is somewhere in the picture."""
+        grid = self.vision.grid(pictures)
+        tokens = self.vision.read(grid)
         read, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
-        return [reader(read[:, slot]).float() for reader, slot in zip(self.readers, (0, 0, 1, 1, 2), strict=True)]
+        guesses = [reader(read[:, slot]).float() for reader, slot in zip(self.readers, (0, 0, 1, 1, 2), strict=True)]
+        return [*guesses, self.somewhere(grid).amax(1).float()]
+
+
+def somewhere(rows: Tensor) -> Tensor:
+    """Which colours, shapes and words SIGHT_FIELDS rows hold, as 0 and 1; class 0, none, is never there."""
+    colours, shapes, words = (labels.SIZES[i] for i in (0, 1, 6))
+    there = torch.zeros(len(rows), colours + shapes + words)
+    for field, offset in zip(range(5), (0, colours, 0, colours, colours + shapes), strict=True):
+        there.scatter_(1, (rows[:, field] + offset)[:, None], (rows[:, field] > 0).float()[:, None], reduce="add")
+    return there.clamp(max=1)
 
 
 SIGHT_FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the card
@@ -96,10 +112,13 @@ SIGHT_FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the
 
 def see(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np.random.Generator) -> None:
     """Teach the vision encoder colours, shapes and printed words on single pictures."""
-    sight = Sight(model).to(memory_format=torch.channels_last)
+    sight = Sight(model)
+    sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pictures = np.concatenate([np.arange(c.rows.shape[0] * c.rows.shape[1]) + i * 10_000_000 for i, c in enumerate(clips)])
     # Empty pictures are many and soon learned; printed words are few and slow to learn.
-    weight = np.concatenate([(0.1 + (c.rows[..., 0] > 0) + (c.rows[..., 3] > 0) + 3 * (c.rows[..., 6] > 0)).ravel() for c in clips])
+    weight = np.concatenate(
+        [(0.1 + (c.rows[..., 0] > 0) + (c.rows[..., 3] > 0) + 3 * (c.rows[..., 6] > 0)).ravel() for c in clips]
+    )
     weight /= weight.sum()
 
     def step() -> tuple[Tensor, dict[str, float]]:
@@ -108,12 +127,13 @@ def see(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np
         images = torch.from_numpy(np.stack([c.pictures[n, k] for c, n, k in where]))
         rows = torch.from_numpy(np.stack([c.rows[n, k] for c, n, k in where])).long()[:, SIGHT_FIELDS]
         with faster():
-            guesses = sight(images)
+            *guesses, anywhere = sight(images)
         loss = torch.stack([F.cross_entropy(g, rows[:, i]) for i, g in enumerate(guesses)]).sum()
+        loss = loss + 10 * F.binary_cross_entropy_with_logits(anywhere, somewhere(rows))
         named = [(g.argmax(-1) == rows[:, i])[rows[:, i] > 0].float().mean().nan_to_num(1.0) for i, g in enumerate(guesses)]
         return loss, {"colour": named[0].item(), "shape": named[1].item(), "right": named[2].item(), "card": named[4].item()}
 
-    train("sight", folder, sight, step, steps, 2e-3)
+    train("sight", folder, sight, step, steps, 1e-3)
 
 
 # -------------------------------------------------------------------------------------------------------------- hearing
@@ -126,7 +146,7 @@ class Hearing(nn.Module):
         super().__init__()
         self.audio = model.audio
         self.letters = nn.Linear(model.config.audio.width, len(labels.LETTERS) + 1)
-        self.events = nn.Linear(model.config.audio.width, len(labels.SOUNDS))
+        self.events = nn.Linear(model.config.audio.width, len(SOUNDS))
 
 
 def hear(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np.random.Generator) -> None:
@@ -171,7 +191,15 @@ def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def speak(model: Favor, oracle: Oracle, tokenizer: Tokenizer, samples: list[bank.Sample], folder: Path, steps: int, rng: np.random.Generator) -> None:
+def speak(
+    model: Favor,
+    oracle: Oracle,
+    tokenizer: Tokenizer,
+    samples: list[bank.Sample],
+    folder: Path,
+    steps: int,
+    rng: np.random.Generator,
+) -> None:
     """Teach the LLM to answer from the world's own truth written as tokens."""
     language = Language(model, oracle)
     size = model.config.fusion.slices_per_window
@@ -251,7 +279,16 @@ class ReadOut(nn.Module):
         self.fusion, self.oracle = fusion, oracle
 
 
-def distil(name: str, fusion: Fusion, oracle: Oracle, clips: list[bank.Clips], encoded: list[tuple[Tensor, Tensor]], folder: Path, steps: int, rng: np.random.Generator) -> None:
+def distil(
+    name: str,
+    fusion: Fusion,
+    oracle: Oracle,
+    clips: list[bank.Clips],
+    encoded: list[tuple[Tensor, Tensor]],
+    folder: Path,
+    steps: int,
+    rng: np.random.Generator,
+) -> None:
     """Teach the Q-Former to write the oracle's tokens."""
     size = fusion.config.slices_per_window
     for table in (oracle.fields, oracle.sounds, oracle.spoken):
@@ -277,7 +314,17 @@ def distil(name: str, fusion: Fusion, oracle: Oracle, clips: list[bank.Clips], e
     train(name, folder, ReadOut(fusion, oracle), step, steps, 1e-3)
 
 
-def join(name: str, fusion: Fusion, model: Favor, tokenizer: Tokenizer, clips: list[bank.Clips], encoded: list[tuple[Tensor, Tensor]], folder: Path, steps: int, rng: np.random.Generator) -> None:
+def join(
+    name: str,
+    fusion: Fusion,
+    model: Favor,
+    tokenizer: Tokenizer,
+    clips: list[bank.Clips],
+    encoded: list[tuple[Tensor, Tensor]],
+    folder: Path,
+    steps: int,
+    rng: np.random.Generator,
+) -> None:
     """Q-Former and LLM together, on what the encoders really give, with the oracle gone."""
     whole = nn.ModuleList([fusion, model.llm])
     total, size = clips[0].rows.shape[1], fusion.config.slices_per_window
@@ -300,9 +347,11 @@ def join(name: str, fusion: Fusion, model: Favor, tokenizer: Tokenizer, clips: l
 
 def ablated(config: FusionConfig) -> dict[str, FusionConfig]:
     """The variants that the ablation table compares, `full` first."""
-    from dataclasses import replace
-
-    return {"full": config, "no causal module": replace(config, causal=False), "no synchronisation": replace(config, synchronised=False)}
+    return {
+        "full": config,
+        "no causal module": replace(config, causal=False),
+        "no synchronisation": replace(config, synchronised=False),
+    }
 
 
 assert SLICE_SAMPLES % 160 == 0  # audio tokens fall on slices

@@ -34,7 +34,9 @@ def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
     return asked + tokenizer.encode(f" {question.answer}{PROMPT.eos}").ids, len(asked)
 
 
-def answer_loss(llm: LlamaForCausalLM, tokenizer: Tokenizer, memory: Tensor, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def answer_loss(
+    llm: LlamaForCausalLM, tokenizer: Tokenizer, memory: Tensor, ids: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the answers, and which branches [B, M] would be answered word for word.
 
     memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.

@@ -37,7 +37,7 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(clips=2000, samples=12_000, sight=1300, hearing=380, language=400, distil=340, join=250),
+    "nano": Budget(clips=2000, samples=12_000, sight=1050, hearing=340, language=360, distil=300, join=220),
     "smoke": Budget(clips=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES = 32  # of a training clip
@@ -55,7 +55,9 @@ def run(preset: str, out: Path, seed: int = 0) -> int:
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
     model, oracle = Favor(config), Oracle(config)
     workers = torch.get_num_threads()
-    bank.make_clips(work / "clips", tokenizer, budget.clips, SLICES, seed=1_000_000 * (seed + 1), density=DENSITY, workers=workers)
+    bank.make_clips(
+        work / "clips", tokenizer, budget.clips, SLICES, seed=1_000_000 * (seed + 1), density=DENSITY, workers=workers
+    )
     clips = list(bank.shards(work / "clips"))
     stages.see(model, clips, work, budget.sight, rng)
     stages.hear(model, clips, work, budget.hearing, rng)
@@ -68,7 +70,12 @@ def run(preset: str, out: Path, seed: int = 0) -> int:
     encoded = stages.features(model, clips)
     stages.distil("distil", model.fusion, oracle, clips, encoded, work, budget.distil, rng)
     stages.join("join", model.fusion, model, tokenizer, clips, encoded, work, budget.join, rng)
-    facts = {"preset": preset, "seed": seed, "hours": round((time.monotonic() - started) / 3600, 2), "hardware": platform.processor()}
+    facts = {
+        "preset": preset,
+        "seed": seed,
+        "hours": round((time.monotonic() - started) / 3600, 2),
+        "hardware": platform.processor(),
+    }
     weights.save(out, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
     plot(work / "curves.jsonl", out / "curves.png")
     print(f"wrote {out}")

@@ -1,0 +1,217 @@
+"""How fast, how flat and how late: each figure beside its goal, ratios taken in one interleaved run.
+
+Times come from the wall clock of a machine that may be busy, so what is promised is ratios and shares, not milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from favor_stream.agent import Agent, load_session
+from favor_stream.capture import open_source
+from favor_stream.clip import write_film
+from favor_stream.config import Config
+from favor_stream.llm import Llm, Prompt
+from favor_stream.model import weights
+from favor_stream.model.favor import Favor
+from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Slice
+from favor_stream.ring import Ring
+from favor_stream.session import BRANCH_TOKENS, Session, room
+
+SIZE = (640, 480)
+QUESTION = "what do you see now?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str
+    reached: bool | None  # None: there is no goal, the figure is for information
+
+
+def run(config: Config, quick: bool, json_out: bool) -> int:
+    """Measure everything and print it; `quick` streams 4 minutes instead of an hour."""
+    rows = [
+        *endless(load_session(config), minutes=4 if quick else 60),
+        *first_token(config, minutes=(1,) if quick else (1, 4, 16)),
+        *whole_chain(config, seconds=10 if quick else 60),
+        *loop_lag(config, seconds=5 if quick else 20),
+        *capture_share(seconds=5 if quick else 20),
+    ]
+    print(json.dumps([asdict(row) for row in rows]) if json_out else table(rows))
+    return 0
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table."""
+    verdict = {True: "reached", False: "missed", None: ""}
+    lines = ["| what | value | goal | |", "|---|--:|--:|---|"]
+    lines += [f"| {r.name} | {r.value:.3g} {r.unit} | {r.goal} | {verdict[r.reached]} |" for r in rows]
+    return "\n".join(lines)
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def stream(slices: int, first: int = 0) -> Iterator[Slice]:
+    """Noise to look at and to listen to, a few seconds of it over and over."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (4, 120, 160, 3), dtype=np.uint8)
+    sounds = (rng.standard_normal((4, SLICE_SAMPLES)) * 0.05).astype(np.float32)
+    for index in range(first, first + slices):
+        yield Slice(index, pictures[index % 4], sounds[index % 4])
+
+
+def resident_mib() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def endless(session: Session, minutes: int) -> list[Row]:
+    """Cost of a slice late in a long stream against early in it, once the memory is full, and memory between the two."""
+    note(f"bench: streaming {minutes} minutes as fast as they go")
+    spent, sizes = [], []
+    for piece in stream(int(minutes * 60 / SLICE_S)):
+        started_s = time.perf_counter()
+        session.see(piece)
+        spent.append(time.perf_counter() - started_s)
+        if piece.index % 120 == 119:
+            sizes.append(resident_mib())
+    per_minute = [sum(spent[at : at + 120]) for at in range(0, len(spent), 120)]
+    ratio = per_minute[-1] / per_minute[0]
+    growth = sizes[-1] - sizes[len(sizes) // 2]
+    return [
+        Row(f"append, last minute of {minutes} / first minute", ratio, "x", "<= 1.05", ratio <= 1.05),
+        Row("append, a slice, median of the last minute", median(spent[-120:]) * 1000, "ms", "", None),
+        Row(f"resident memory, minute {minutes} - minute {len(sizes) // 2 + 1}", growth, "MiB", "<= 8 (flat)", growth <= 8),
+        Row("tokens in the cache at the end", session.tokens, "", "", None),
+    ]
+
+
+def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
+    """Time to the first token with the kept cache against reading as long a context again, interleaved."""
+    model, tokenizer = weights.load(config.weights)
+    session = Session(model, tokenizer, config.context_s)
+    rows = []
+    for wanted in minutes:
+        note(f"bench: first token at {wanted} minutes of context")
+        have = int(session.heard_until_s / SLICE_S)
+        for piece in stream(int(wanted * 60 / SLICE_S) - have, have):
+            session.see(piece)
+        warm, again = [], []
+        for _ in range(5):
+            warm.append(timed_first(session))
+            again.append(timed_reading(model, tokenizer, session) + warm[-1])
+        rows += [
+            Row(f"first token at {wanted} min, warm", median(warm) * 1000, "ms", "", None),
+            Row(f"first token at {wanted} min, read again / warm", median(again) / median(warm), "x", "> 1", median(again) > median(warm)),
+        ]
+    return rows
+
+
+def timed_first(session: Session) -> float:
+    started_s = time.perf_counter()
+    answer = session.ask(QUESTION)
+    next(answer, None)
+    spent_s = time.perf_counter() - started_s
+    answer.close()
+    return spent_s
+
+
+def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float:
+    """Seconds to read a context as long as the session's into an empty cache."""
+    llm = Llm(model.llm, tokenizer, Prompt(), room(model, session.remembered_s[1] - session.remembered_s[0]))
+    context = torch.randn(session.tokens - llm.tokens, model.config.llm.width)
+    started_s = time.perf_counter()
+    for part in context.split(BRANCH_TOKENS):
+        llm.append(part, 0.0, 0.0)
+    return time.perf_counter() - started_s
+
+
+def film(folder: Path, seconds: int, fps: int, size: tuple[int, int]) -> Path:
+    """H.264 and AAC of drifting noise and a tone."""
+    width, height = size
+    scene = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    pictures = (np.roll(scene, 2 * k, 1) for k in range(seconds * fps))
+    tone = (0.2 * np.sin(np.arange(seconds * RATE) * 0.17)).astype(np.float32)
+    path = folder / f"{width}x{height}.mp4"
+    write_film(path, pictures, fps, tone)
+    return path
+
+
+def whole_chain(config: Config, seconds: int) -> list[Row]:
+    """Seconds of computing for a second of film, from the file to the memory, without telling what is perceived."""
+    note(f"bench: {seconds} s of film through the whole chain")
+
+    async def play(path: Path) -> float:
+        started_s = time.perf_counter()
+        async with Agent(str(path), config=config, pace="fast", perceive_every=0) as agent:
+            begun_s = time.perf_counter()  # loading the weights is not part of it
+            done = agent.heard_until_s
+            await agent.ended()
+            note(f"bench: opened in {begun_s - started_s:.1f} s")
+            return (time.perf_counter() - begun_s) / (agent.heard_until_s - done)
+
+    with tempfile.TemporaryDirectory() as folder:
+        factor = asyncio.run(play(film(Path(folder), seconds, 25, SIZE)))
+    return [Row("real-time factor of the whole chain, 640x480", factor, "", "<= 0.2", factor <= 0.2)]
+
+
+def loop_lag(config: Config, seconds: int) -> list[Row]:
+    """How late the event loop wakes while the model perceives and answers."""
+    note(f"bench: event loop for {seconds} s")
+
+    async def lateness(path: Path) -> list[float]:
+        late = []
+        async with Agent(str(path), config=config) as agent:
+            asking = asyncio.create_task(keep_asking(agent))
+            for _ in range(seconds * 200):
+                due_s = time.perf_counter() + 0.005
+                await asyncio.sleep(0.005)
+                late.append(time.perf_counter() - due_s)
+            asking.cancel()
+            await asyncio.wait({asking})
+        return late
+
+    with tempfile.TemporaryDirectory() as folder:
+        late = asyncio.run(lateness(film(Path(folder), seconds * 2, 25, SIZE)))
+    p99 = float(np.quantile(late, 0.99)) * 1000
+    return [Row("event-loop lag p99 while perceiving and answering", p99, "ms", "<= 20", p99 <= 20)]
+
+
+async def keep_asking(agent: Agent) -> None:
+    while True:
+        await agent.answer(QUESTION)
+
+
+def capture_share(seconds: int) -> list[Row]:
+    """CPU time of capture and ring for 720p30 with sound, at real-time pace."""
+    note(f"bench: capture of 720p30 for {seconds} s")
+    with tempfile.TemporaryDirectory() as folder:
+        path = film(Path(folder), seconds, 30, (1280, 720))
+        ring = Ring()
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        with open_source(str(path), ring):
+            for _ in ring:
+                pass
+        share = (time.process_time() - cpu_s) / (time.perf_counter() - wall_s)
+    return [Row("capture + ring at 720p30 + 16 kHz, share of a core", share, "", "", None)]
+

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from media import numbered_film
+from tiny import talkative_model
+
+from favor_stream.agent import Agent
+from favor_stream.config import Config
+from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.model import weights
+from favor_stream.records import Event
+
+QUESTION = "what do you see now?"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("tiny")
+    weights.save(folder, *talkative_model(), {})
+    return Config(weights=folder, max_answer_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    numbered_film(path, seconds=3.0)
+    return str(path)
+
+
+def within(film: str, config: Config, use: Callable[[Agent], Awaitable[None]], seconds: float = 20.0) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(seconds), Agent(film, config=config, pace="fast") as agent:
+            await use(agent)
+
+    asyncio.run(run())
+
+
+def test_perceives_to_the_end_and_counts_everything(film: str, config: Config) -> None:
+    events: list[Event] = []
+
+    async def use(agent: Agent) -> None:
+        listener = agent.events()
+        await agent.ended()
+        events.extend([event async for event in listener])
+        counts = agent.counts
+        assert agent.heard_until_s == 3.0
+        assert agent.remembered_s == (0.0, 3.0)
+        assert counts.pictures_in == counts.pictures_used + counts.pictures_dropped + counts.pictures_waiting
+        assert counts.samples_in == counts.samples_used + counts.samples_dropped + counts.samples_waiting
+        assert 0 < agent.tokens <= agent.budget_tokens
+        assert agent.lag_s == 0
+        assert agent.real_time_factor > 0
+
+    within(film, config, use)
+    assert events[-1].kind == "ended"
+
+
+def test_same_film_gives_the_same_answers_twice(film: str, config: Config) -> None:
+    said: list[str] = []
+
+    async def use(agent: Agent) -> None:
+        await agent.ended()
+        said.append((await agent.answer(QUESTION)).text)
+        said.append(str(await agent.check([QUESTION, "yes?"])))
+
+    within(film, config, use)
+    within(film, config, use)
+    assert said[:2] == said[2:]
+    assert said[0]
+
+
+def test_answer_streams_and_can_be_left_midway_without_a_trace(film: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        await agent.ended()
+        tokens, whole = agent.tokens, (await agent.answer(QUESTION)).text
+        async with aclosing(agent.ask(QUESTION)) as answer:
+            first = await anext(answer)
+        assert whole.startswith(first)
+        assert agent.tokens == tokens
+        assert (await agent.answer(QUESTION)).text == whole
+
+    within(film, config, use)
+
+
+def test_cancelled_question_leaves_the_agent_usable(film: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        asking = asyncio.create_task(agent.answer(QUESTION))
+        await asyncio.sleep(0.02)
+        asking.cancel()
+        await asyncio.wait({asking})
+        await agent.ended()
+        assert (await agent.answer(QUESTION)).heard_until_s == 3.0
+
+    within(film, config, use)
+
+
+def test_two_questions_at_once_are_both_answered(film: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        await agent.ended()
+        alone = (await agent.answer(QUESTION)).text
+        both = await asyncio.gather(agent.answer(QUESTION), agent.answer(QUESTION))
+        assert [answer.text for answer in both] == [alone, alone]
+
+    within(film, config, use)
+
+
+def test_bad_question_is_refused_and_the_agent_goes_on(film: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        with pytest.raises(ConfigError):
+            await agent.answer("  ")
+        await agent.ended()
+
+    within(film, config, use)
+
+
+@pytest.mark.parametrize("source", ["/nowhere/film.mp4", "/", "ftx://x"])
+def test_missing_source_is_one_clear_error_on_entering(source: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        raise AssertionError("entered")
+
+    with pytest.raises(DeviceError) as caught:
+        within(source, config, use)
+    assert "\n" not in str(caught.value)
+
+
+def test_leaving_midway_leaves_no_threads(film: str, config: Config) -> None:
+    before = threading.active_count()
+
+    async def run() -> None:
+        async with Agent(film, config=config) as agent:
+            await agent.answer(QUESTION)
+
+    asyncio.run(run())
+    assert threading.active_count() <= before
+
+
+def test_agent_needs_a_source() -> None:
+    with pytest.raises(DeviceError, match="no source"):
+        Agent()
+
+
+def test_wrong_weights_are_told_on_entering(film: str, tmp_path: Path) -> None:
+    from favor_stream.errors import WeightsError
+
+    async def use(agent: Agent) -> None:
+        raise AssertionError("entered")
+
+    with pytest.raises(WeightsError):
+        within(film, Config(weights=tmp_path), use)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from tiny import talkative_model
+
+from favor_stream.aveb import evaluation, world
+from favor_stream.aveb.evaluation import TASKS, Reply, event_matches, exact, film, row, table, word_errors
+from favor_stream.aveb.questions import KINDS, Question
+from favor_stream.session import Session
+
+
+def reply(kind: str, wanted: str, full: str, recent: str = "") -> Reply:
+    return Reply(Question(kind, "?", wanted), full, recent)
+
+
+def test_word_errors_count_what_is_wrong_missing_and_too_much() -> None:
+    assert word_errors("open the door", "open the door") == (0, 3)
+    assert word_errors("open the door . stop now", "open a door") == (3, 5)
+    assert word_errors("nothing", "") == (1, 1)
+
+
+def test_event_matches_make_f1() -> None:
+    assert event_matches("bell, bell, siren", "bell, siren, horn") == (4, 6)
+    assert exact("yes", "yes") == (1, 1)
+
+
+def test_row_compares_with_chance_and_recent_window_and_knows_its_goal() -> None:
+    given = [reply("colour", "red", "red", "blue"), reply("shape", "ring", "ring", "ring"), reply("first", "x", "y")]
+    task = next(t for t in TASKS if t.name == "colour and shape")
+    made = row(task, given, {"colour": "red", "shape": "star"})
+    assert made is not None
+    assert (made.questions, made.score, made.chance, made.recent, made.reached) == (2, 1.0, 0.5, 0.5, True)
+    assert "colour and shape" in table([made])
+    assert row(TASKS[0], given, {}) is None
+
+
+def test_less_error_is_better_for_speech() -> None:
+    made = row(TASKS[0], [reply("said", "go back", "go back")], {})
+    assert made is not None
+    assert made.reached
+
+
+def test_every_kind_of_question_is_in_one_task() -> None:
+    kinds = [kind for task in TASKS for kind in task.kinds]
+    assert sorted(kinds) == sorted(KINDS)
+
+
+def test_chance_is_the_commonest_answer() -> None:
+    common = evaluation.commonest({"heard", "spoken"}, count=40)
+    assert common["heard"] in ("yes", "no")
+    assert common["spoken"] == "no question"
+
+
+def test_a_script_becomes_slices_and_the_session_answers_each_question() -> None:
+    script = world.draw(3, 3.0, "held_out")
+    slices = list(film(script))
+    assert [s.index for s in slices] == list(range(6))
+    session = Session(*talkative_model(), max_answer_tokens=4)
+    asked = [Question("colour", "what colour was the star?", "red")] * 2
+    first, second = evaluation.answer(session, slices, asked)
+    assert first == second
+    assert evaluation.answer(session, slices, asked[:1]) == [first]
+
+
+@pytest.mark.parametrize("name", [task.name for task in TASKS])
+def test_goals_are_shares(name: str) -> None:
+    assert 0 < next(t for t in TASKS if t.name == name).goal <= 1

@@ -1,0 +1,125 @@
+"""The training program: its parts agree with the agent, and the whole recipe runs, is resumed and can be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import talkative_model
+
+from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb.questions import Question
+from favor_stream.llm import Llm
+from favor_stream.model import weights
+from favor_stream.model.config import PRESETS
+from favor_stream.records import Slice
+from favor_stream.session import Session, room
+from favor_stream.training import bank, labels, stages, talk, train
+from favor_stream.training.oracle import Oracle
+from favor_stream.training.tokens import train_tokenizer
+
+
+def test_labels_say_what_a_slice_holds() -> None:
+    tokenizer = train_tokenizer(questions.corpus(2000, 0), 1024)
+    seen = (truth.SeenThing("red", "circle", "left"), truth.SeenThing("blue", "star", None))
+    row = labels.encode(truth.SliceTruth(seen, "exit", ("bell",), ("turn", "left")), tokenizer)
+    assert row[:7].tolist() == [1, 1, 2, 3, 4, 0, 1]
+    assert row[labels.SOUND : labels.SPOKEN].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    assert [tokenizer.id_to_token(i) for i in row[labels.SPOKEN : labels.SPOKEN + 2]] == ["Ġturn", "Ġleft"]
+    assert row[-1] == 0
+
+
+def test_every_word_of_the_world_is_one_token() -> None:
+    tokenizer = train_tokenizer(questions.corpus(20_000, 0), 1024)
+    for kind in questions.KINDS.values():
+        for wording in kind.wordings:
+            plain = [word for word in wording.replace("?", "").split() if "{" not in word]
+            assert all(len(tokenizer.encode(f" {word}").ids) == 1 for word in plain), wording
+
+
+def test_answers_are_taught_on_branches_as_the_agent_asks() -> None:
+    model, tokenizer = talkative_model()
+    memory = torch.randn(1, 6, model.config.llm.width)
+    asked = (Question("a", "what do you see now?", "red circle"), Question("b", "yes?", "no"))
+    ids, targets = talk.branches([asked], tokenizer)
+    together, _ = talk.answer_loss(model.llm, tokenizer, memory, ids, targets)
+    apart = []
+    for question in asked:
+        one = talk.branches([(question,)], tokenizer)
+        loss, _ = talk.answer_loss(model.llm, tokenizer, memory, *one)
+        apart.append((loss, int((one[1] != talk.IGNORED).sum())))
+    mean = sum(loss * n for loss, n in apart) / sum(n for _, n in apart)
+    torch.testing.assert_close(together, mean)
+
+
+def test_what_training_calls_right_is_what_the_agent_says() -> None:
+    model, tokenizer = talkative_model()
+    memory = torch.randn(6, model.config.llm.width)
+    llm = Llm(model.llm, tokenizer, talk.PROMPT, room(model, 10.0))
+    llm.append(memory, 0.0, 0.5)
+    said = "".join(llm.generate("what do you see now?", max_tokens=3))
+    question = Question("a", "what do you see now?", said.strip())
+    ids, targets = talk.branches([(question,)], tokenizer)
+    targets[targets == tokenizer.token_to_id("</s>")] = talk.IGNORED  # it was cut off at three tokens
+    _, right = talk.answer_loss(model.llm, tokenizer, memory[None], ids, targets)
+    assert said.strip()
+    assert right.tolist() == [[True]]
+
+
+def test_training_lays_the_memory_out_as_the_session_does() -> None:
+    model, _ = talkative_model()
+    size = model.config.fusion.slices_per_window
+    pictures = torch.randint(0, 256, (1, size + 1, 12, 16, 3), dtype=torch.uint8)
+    sound = torch.randn(1, (size + 1) * 8000) * 0.1
+    with torch.inference_mode():
+        seen = model.vision(pictures.flatten(0, 1))[None]
+        heard = model.audio(sound).unflatten(1, (size + 1, -1))
+        memory = stages.remember(*stages.perceive(model.fusion, seen, heard), size)
+    torch.testing.assert_close(memory, model.perceive(pictures, sound), atol=1e-5, rtol=1e-4)
+
+
+def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
+    config = PRESETS["favor-nano"]
+    oracle = Oracle(config)
+    rows = torch.zeros(2, 10, labels.WIDTH, dtype=torch.long)
+    assert oracle.slices(rows).shape == (2, 10, config.fusion.queries_of(1), config.llm.width)
+    assert oracle.window(rows).shape == (2, config.fusion.queries_of(10), config.llm.width)
+    assert oracle.reading_loss(oracle.slices(rows).flatten(0, 1), rows.flatten(0, 1)).item() > 0
+
+
+def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:
+    tokenizer = train_tokenizer(questions.corpus(500, 0), 1024).to_str()
+    first, again = (bank.symbolic(tokenizer, 3, 1, 0) for _ in range(2))
+    assert all(np.array_equal(a.rows, b.rows) and a.asked == b.asked for a, b in zip(first, again, strict=True))
+
+
+def test_batches_hold_memories_of_one_length() -> None:
+    rng = np.random.default_rng(0)
+    samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in rng.integers(1, 4, 60)]
+    batches = stages.batched(samples, 4, rng)
+    for _ in range(30):
+        assert len({len(sample.rows) for sample in next(batches)}) == 1
+
+
+@pytest.mark.slow
+def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("espeakng_loader")
+    assert train.run("smoke", tmp_path) == 0
+    assert "join 6/6" in capsys.readouterr().out
+    before = weights.fingerprint(tmp_path / weights.TENSORS)
+    assert train.run("smoke", tmp_path) == 0  # everything is there already
+    assert "join" not in capsys.readouterr().out
+    assert weights.fingerprint(tmp_path / weights.TENSORS) == before
+    session = Session(*weights.load(tmp_path))
+    session.see(next(iter(evaluation_film())))
+    assert isinstance("".join(session.ask(questions.NOW_SEE)), str)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def evaluation_film() -> Iterator[Slice]:
+    from favor_stream.aveb.evaluation import film
+
+    return film(world.draw(1, 2.0, "held_out"))

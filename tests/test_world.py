@@ -1,0 +1,178 @@
+"""The generated world: the same from the same seed, held-out splits apart, truth and answers as a person would give them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from real import require
+
+from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS
+from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture
+from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
+from favor_stream.aveb.speech import HELD_OUT_VOICES
+from favor_stream.session import NOW
+
+
+def thing(colour: str, shape: str, start_s: float, end_s: float, motion: str = "still", speed: float = 0.0) -> Thing:
+    return Thing(colour, shape, start_s, end_s, 0.3, 0.5, 0.18, motion, speed, 0, 0.0)
+
+
+SCRIPT = Script(
+    seed=1,
+    duration_s=8.0,
+    background=3,
+    background_kind="plain",
+    camera=Camera(1.0, 0.0, 0.0, 0),
+    room=Room(-60.0, 0.5, 0.0),
+    things=(thing("red", "circle", 1.0, 3.0, "right", 0.15), thing("blue", "square", 4.0, 7.0)),
+    cards=(Card("exit", 2.0, 4.0, 0.5, 0.88, 0.12, 0, 0.0, True),),
+    noises=(Noise("bell", 1.5, 2.5, 0.5, 0), Noise("siren", 4.5, 5.5, 0.5, 1), Noise("bell", 6.5, 7.5, 0.5, 2)),
+    utterances=(Utterance("turn left", 3.0, 3.9, "en-us", 150, 50, 0.5, (Word("turn", 3.0, 3.45), Word("left", 3.45, 3.9))),),
+)
+
+
+def answer(kind: str, until_s: float = 8.0, **words: str) -> str:
+    """The answer to the question of a kind that has these words in it."""
+    v = questions.view(SCRIPT, until_s, "training")
+    for seed in range(200):
+        question = questions.ask(kind, v, np.random.default_rng(seed))
+        if question and all(word in question.text for word in words.values()):
+            return question.answer
+    raise AssertionError(f"{kind} was never asked with {words}")
+
+
+def test_same_seed_gives_the_same_script_and_another_seed_another() -> None:
+    first, again, other = (world.draw(seed, 20.0, "training", timed=world.guessed) for seed in (5, 5, 6))
+    assert first == again != other
+    np.testing.assert_array_equal(picture(first, 3.0), picture(again, 3.0))
+
+
+def test_spoken_script_is_deterministic_too() -> None:
+    pytest.importorskip("espeakng_loader")
+    assert world.draw(5, 12.0, "held_out") == world.draw(5, 12.0, "held_out")
+
+
+def test_training_never_shows_what_is_held_out() -> None:
+    for seed in range(150):
+        script = world.draw(seed, 16.0, "training", timed=world.guessed)
+        assert not {(t.colour, t.shape) for t in script.things} & HELD_OUT_PAIRS
+        assert not {c.font for c in script.cards} & set(HELD_OUT_FONTS)
+        assert not {u.voice for u in script.utterances} & set(HELD_OUT_VOICES)
+        assert script.background_kind not in HELD_OUT_BACKGROUNDS
+
+
+def test_held_out_shows_held_out_pairs_often_and_only_unseen_voices_and_fonts() -> None:
+    scripts = [world.draw(seed, 16.0, "held_out", timed=world.guessed) for seed in range(60)]
+    pairs = [(t.colour, t.shape) in HELD_OUT_PAIRS for s in scripts for t in s.things]
+    assert 0.25 < np.mean(pairs) < 0.75
+    assert {u.voice for s in scripts for u in s.utterances} <= set(HELD_OUT_VOICES)
+    assert {c.font for s in scripts for c in s.cards} <= set(HELD_OUT_FONTS)
+
+
+def test_things_stay_in_the_picture() -> None:
+    for seed in range(60):
+        for t in world.draw(seed, 16.0, "training", timed=world.guessed).things:
+            from favor_stream.aveb.picture import place
+
+            assert all(0.05 <= v <= 0.95 for v in place(t, t.end_s)), t
+
+
+def test_truth_of_a_slice() -> None:
+    slices = truth.slices(SCRIPT)
+    assert len(slices) == 16
+    assert slices[1].things == ()
+    assert slices[2].things == (truth.SeenThing("red", "circle", None),)  # motion takes two pictures
+    assert slices[3] == truth.SliceTruth((truth.SeenThing("red", "circle", "right"),), None, ("bell",), ())
+    assert slices[4].word == "exit"
+    assert slices[7].spoken == ("turn", "left")  # "left" ends at 3.9 s and counts 80 ms later
+    assert slices[10].things == (truth.SeenThing("blue", "square", None),)  # a window's first slice has nothing to compare with
+
+
+@pytest.mark.parametrize(
+    ("kind", "until_s", "words", "expected"),
+    [
+        ("now_see", 2.5, {}, "red circle moving right, word exit"),
+        ("now_see", 1.0, {}, "nothing"),
+        ("now_hear", 2.0, {}, "bell"),
+        ("said", 8.0, {}, "turn left"),
+        ("said", 2.0, {}, "nothing"),
+        ("sounds", 8.0, {}, "bell, siren, bell"),
+        ("colour", 8.0, {"shape": "square"}, "blue"),
+        ("shape", 8.0, {"colour": "red"}, "circle"),
+        ("word", 8.0, {}, "exit"),
+        ("first", 8.0, {}, "red circle"),
+        ("last", 8.0, {}, "blue square"),
+        ("last", 3.5, {}, "red circle"),
+        ("after", 8.0, {"thing": "red circle"}, "blue square"),
+        ("before", 8.0, {"thing": "red circle"}, "nothing"),
+        ("seen_during", 8.0, {"sound": "siren"}, "blue square"),
+        ("heard_during", 3.5, {"thing": "red circle"}, "bell"),
+        ("count_things", 8.0, {}, "two"),
+        ("count_sound", 8.0, {"sound": "bell"}, "two"),
+        ("count_sound", 8.0, {"sound": "horn"}, "none"),
+        ("saw", 8.0, {"thing": "red circle"}, "yes"),
+        ("heard", 8.0, {"sound": "siren"}, "yes"),
+        ("heard", 8.0, {"sound": "hiss"}, "no"),
+        ("cross_order", 8.0, {"sound": "siren", "thing": "red circle"}, "no"),
+        ("spoken", 8.0, {}, "no question"),
+    ],
+)
+def test_answers_are_what_a_person_would_say(kind: str, until_s: float, words: dict[str, str], expected: str) -> None:
+    assert answer(kind, until_s, **words) == expected
+
+
+@pytest.mark.parametrize(
+    ("spoken", "expected"),
+    [
+        ("what colour is the square", "blue"),
+        ("what shape is the red one", "circle"),
+        ("what did you hear", "bell"),
+        ("what came first", "red circle"),
+        ("how many things did you see", "two"),
+        ("what word is shown", "exit"),
+        ("did you hear a horn", "no"),
+    ],
+)
+def test_spoken_questions_have_answers(spoken: str, expected: str) -> None:
+    assert questions.reply(questions.view(SCRIPT, 8.0, "training"), spoken) == expected
+
+
+def test_yes_and_no_are_about_as_often_right() -> None:
+    rng, counts = np.random.default_rng(0), Counter[str]()
+    for seed in range(300):
+        v = questions.view(world.draw(seed, 16.0, "training", timed=world.guessed), 16.0, "training")
+        for kind in ("saw", "heard", "sound_order", "cross_order"):
+            if question := questions.ask(kind, v, rng):
+                counts[question.answer] += 1
+    assert 0.35 < counts["yes"] / counts.total() < 0.65
+    assert set(counts) == {"yes", "no"}
+
+
+def test_training_never_names_a_held_out_pair() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        script = world.draw(seed, 16.0, "training", timed=world.guessed)
+        for question in questions.every(script, 16.0, rng, "training"):
+            assert not any(f"{c} {s}" in question.text for c, s in HELD_OUT_PAIRS)
+
+
+def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
+    image = picture(SCRIPT, 1.0, 160, 120)
+    assert image.shape == (120, 160, 3)
+    assert np.abs(image[60, 48].astype(int) - COLOURS["red"]).max() < 12
+    assert np.abs(picture(SCRIPT, 0.5)[60, 48].astype(int) - COLOURS["red"]).max() > 40
+
+
+def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:
+    known = {wording for kind in questions.KINDS.values() for wording in kind.wordings}
+    assert set(NOW) <= known
+
+
+def test_speech_is_there_where_it_is_required() -> None:
+    try:
+        import espeakng_loader  # noqa: F401
+    except ImportError:
+        require(False, "espeakng-loader")
