@@ -159,7 +159,8 @@ def figures(agent: Agent) -> str:
     return (
         f"{agent.heard_until_s:.1f} s   lag {agent.lag_s:.1f} s   "
         f"{counts.pictures_dropped} of {counts.pictures_in} pictures dropped   "
-        f"{last_s - first_s:.1f} s remembered in {agent.tokens} tokens"
+        f"{agent.real_time_factor:.2f} of real time   "
+        f"{last_s - first_s:.1f} s remembered in {agent.tokens} of {agent.budget_tokens} tokens"
     )
 
 

@@ -59,7 +59,7 @@ def things(rng: np.random.Generator, duration_s: float, split: Split, density: f
     """Mostly one in view at a time; two at once keep to their halves of the picture."""
     pairs = [PAIRS[i] for i in rng.permutation(len(PAIRS))] if split == "held_out" else []
     if split == "held_out":  # unseen pairs come first about half of the time
-        pairs.sort(key=lambda p: rng.random() - 0.45 * (p in HELD_OUT_PAIRS))
+        pairs.sort(key=lambda p: rng.random() + 0.45 * (p in HELD_OUT_PAIRS))  # they are taken from the end
     else:
         pairs = [TRAINING_PAIRS[i] for i in rng.permutation(len(TRAINING_PAIRS))]
     out: list[Thing] = []
