@@ -122,7 +122,13 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
             again.append(timed_reading(model, tokenizer, session) + warm[-1])
         rows += [
             Row(f"first token at {wanted} min, warm", median(warm) * 1000, "ms", "", None),
-            Row(f"first token at {wanted} min, read again / warm", median(again) / median(warm), "x", "> 1", median(again) > median(warm)),
+            Row(
+                f"first token at {wanted} min, read again / warm",
+                median(again) / median(warm),
+                "x",
+                "> 1",
+                median(again) > median(warm),
+            ),
         ]
     return rows
 
@@ -141,8 +147,8 @@ def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float
     llm = Llm(model.llm, tokenizer, Prompt(), room(model, session.remembered_s[1] - session.remembered_s[0]))
     context = torch.randn(session.tokens - llm.tokens, model.config.llm.width)
     started_s = time.perf_counter()
-    for part in context.split(BRANCH_TOKENS):
-        llm.append(part, 0.0, 0.0)
+    for at in range(0, len(context), BRANCH_TOKENS):
+        llm.append(context[at : at + BRANCH_TOKENS], 0.0, 0.0)
     return time.perf_counter() - started_s
 
 
@@ -214,4 +220,3 @@ def capture_share(seconds: int) -> list[Row]:
                 pass
         share = (time.process_time() - cpu_s) / (time.perf_counter() - wall_s)
     return [Row("capture + ring at 720p30 + 16 kHz, share of a core", share, "", "", None)]
-

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media import film, likeness, number_of, numbered, numbered_film, pitch_hz, sweep, tone
-from real import require
 
 from favor_stream.capture import Source, growing_delays, open_source
 from favor_stream.capture.camera import Camera

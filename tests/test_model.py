@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tiny_model
 
 from favor_stream.errors import ConfigError
 from favor_stream.model.audio import AudioEncoder
@@ -16,7 +17,6 @@ from favor_stream.model.paper import EvaVision, RollingWhisper
 from favor_stream.model.qformer import CausalQFormer, diversity_loss
 from favor_stream.model.sync import synchronise
 from favor_stream.records import SLICE_SAMPLES
-from tiny import tiny_model
 
 FUSIONS = {
     "window and slice": FusionConfig(8, 16, 2, 2, 2, 32, 4, (4, 1), (3, 2)),
@@ -160,6 +160,7 @@ def test_paper_presets_have_the_papers_sizes(name: str, lora: int, width: int) -
     assert model.fusion.to_llm[0].weight.shape == (width, 768)
     layer = former.stack[0]
     assert layer.cross.key.weight.shape == (768, 1536)
+    assert layer.causal is not None
     assert layer.causal.query.weight.shape == (1536, 1536)
 
 

@@ -12,11 +12,10 @@ from tiny import talkative_model
 
 from favor_stream.aveb import questions, truth, world
 from favor_stream.aveb.questions import Question
-from favor_stream.llm import Llm
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
-from favor_stream.session import Session, room
+from favor_stream.session import Session
 from favor_stream.training import bank, labels, stages, talk, train
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
@@ -53,20 +52,6 @@ def test_answers_are_taught_on_branches_as_the_agent_asks() -> None:
         apart.append((loss, int((one[1] != talk.IGNORED).sum())))
     mean = sum(loss * n for loss, n in apart) / sum(n for _, n in apart)
     torch.testing.assert_close(together, mean)
-
-
-def test_what_training_calls_right_is_what_the_agent_says() -> None:
-    model, tokenizer = talkative_model()
-    memory = torch.randn(6, model.config.llm.width)
-    llm = Llm(model.llm, tokenizer, talk.PROMPT, room(model, 10.0))
-    llm.append(memory, 0.0, 0.5)
-    said = "".join(llm.generate("what do you see now?", max_tokens=3))
-    question = Question("a", "what do you see now?", said.strip())
-    ids, targets = talk.branches([(question,)], tokenizer)
-    targets[targets == tokenizer.token_to_id("</s>")] = talk.IGNORED  # it was cut off at three tokens
-    _, right = talk.answer_loss(model.llm, tokenizer, memory[None], ids, targets)
-    assert said.strip()
-    assert right.tolist() == [[True]]
 
 
 def test_training_lays_the_memory_out_as_the_session_does() -> None:

@@ -22,6 +22,7 @@ from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.model.config import FusionConfig
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
+from favor_stream.model.vision import VisionEncoder
 from favor_stream.records import SLICE_SAMPLES
 from favor_stream.training import bank, labels, talk
 from favor_stream.training.oracle import Oracle
@@ -81,6 +82,7 @@ class Sight(nn.Module):
     def __init__(self, model: Favor) -> None:
         super().__init__()
         width = model.config.vision.width
+        assert isinstance(model.vision, VisionEncoder)
         self.vision = model.vision
         self.queries = nn.Parameter(torch.randn(3, width) * 0.5)
         self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
