@@ -5,6 +5,7 @@ Owned by one thread, so there are no locks in it. It knows the model and its cac
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
 
 import torch
@@ -17,15 +18,19 @@ from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
 
 BRANCH_TOKENS = 512  # for one question with its answer
-FORGET = 1.25  # the memory is filled to this multiple of what must be kept, then cut back: rare, and off the answer's path
+FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
 NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  # how it is asked what it perceives
 
 
 def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
-    """The cache that never holds less than the last `context_s` seconds once that much was seen."""
+    """The cache that never holds less than the last `context_s` seconds once that much was seen.
+
+    An eviction stops at the low watermark, 0.8 of the budget. It drops segments whole, and what was caught up after an answer is
+    one segment of up to BRANCH_TOKENS, so there is room for one of those beside the context. Kept dialogue counts inside.
+    """
     fusion = model.config.fusion
     windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 1
-    low = prefix_tokens + max(windows * fusion.tokens_per_window, BRANCH_TOKENS)
+    low = prefix_tokens + windows * fusion.tokens_per_window + BRANCH_TOKENS
     return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=BRANCH_TOKENS)
 
 
@@ -42,7 +47,8 @@ class Session:
         self._room = room(model, context_s)
         self._llm = Llm(model.llm, tokenizer, Prompt(), self._room)
         self._state = model.start()
-        self._waiting: list[tuple[Tensor, float, float]] = []  # tokens seen while an answer was being written
+        self._waiting: deque[tuple[Tensor, float, float]] = deque()  # tokens seen while an answer was being written
+        self._waiting_tokens = 0
         self._is_answering = False
         self._slices = 0
 
@@ -67,7 +73,10 @@ class Session:
         return self._room.budget_tokens
 
     def see(self, piece: Slice) -> None:
-        """Perceive the next slice. While an answer is being written its tokens wait, and are remembered right after it."""
+        """Perceive the next slice. While an answer is being written its tokens wait, and are remembered right after it.
+
+        No more of them wait than the memory holds: the oldest would be forgotten the moment they are remembered.
+        """
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
         picture = None if piece.picture is None else torch.tensor(piece.picture)[None]
@@ -75,16 +84,20 @@ class Session:
         self._slices += 1
         if tokens.shape[1]:
             self._waiting.append((tokens[0], piece.start_s, piece.end_s))
+            self._waiting_tokens += tokens.shape[1]
+        while self._waiting_tokens > self.budget_tokens:
+            self._next_waiting()
         if not self._is_answering:
             self._catch_up()
 
     def ask(self, question: str, keep: bool = False) -> Generator[str, None, None]:
         """Answer piece by piece; closing the generator early stops the answer. ConfigError at once for an impossible question.
 
-        With `keep`, question and answer stay in memory and later questions may refer to them.
+        It rests on what was seen when its first piece is asked for. With `keep`, question and answer stay in memory and later
+        questions may refer to them. RuntimeError from the first piece while another answer is being written.
         """
-        pieces = self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep)
-        return self._answer(pieces)
+        self._pieces(question, keep)  # refused now, if at all
+        return self._answer(question, keep)
 
     def check(self, questions: Sequence[str]) -> list[float]:
         """The probability of yes for each question, all read in one pass on branches of one memory."""
@@ -95,18 +108,26 @@ class Session:
         seen, heard, said = ("".join(self.ask(question)) for question in NOW)
         return f"sees {seen}; hears {heard}; last said: {said}"
 
-    def reset(self) -> None:
-        """Forget the stream; the next slice is slice 0 again."""
+    def reset(self, keep_clock: bool = False) -> None:
+        """Forget the stream; the next slice is slice 0 again or, with `keep_clock`, the one that was due.
+
+        Raises RuntimeError while an answer is being written.
+        """
         self._llm.reset()
         self._state = self._model.start()
-        self._waiting.clear()
-        self._slices = 0
+        self._slices = self._slices if keep_clock else 0
 
     def _open_window(self) -> Tensor | None:
         tokens = self._model.read_out(self._state)[0]
         return tokens if len(tokens) else None
 
-    def _answer(self, pieces: Generator[str, None, None]) -> Generator[str, None, None]:
+    def _pieces(self, question: str, keep: bool) -> Generator[str, None, None]:
+        return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep)
+
+    def _answer(self, question: str, keep: bool) -> Generator[str, None, None]:
+        if self._is_answering:
+            raise RuntimeError("an answer is being written: finish or close it first")
+        pieces = self._pieces(question, keep)  # made here: a slice may have come since it was asked
         self._is_answering, started = True, False
         try:
             for piece in pieces:
@@ -122,8 +143,14 @@ class Session:
     def _catch_up(self) -> None:
         """Remember what waits, in as few passes as the branch's room allows."""
         while self._waiting:
-            group, size = [], 0
+            group = [self._next_waiting()]
+            size = len(group[0][0])
             while self._waiting and size + len(self._waiting[0][0]) <= BRANCH_TOKENS:
-                group.append(self._waiting.pop(0))
+                group.append(self._next_waiting())
                 size += len(group[-1][0])
             self._llm.append(torch.cat([tokens for tokens, _, _ in group]), group[0][1], group[-1][2])
+
+    def _next_waiting(self) -> tuple[Tensor, float, float]:
+        waited = self._waiting.popleft()
+        self._waiting_tokens -= len(waited[0])
+        return waited

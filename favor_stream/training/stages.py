@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +18,14 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from favor_stream.aveb.lexicon import SOUNDS
-from favor_stream.model.config import FusionConfig
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
 from favor_stream.model.vision import VisionEncoder
-from favor_stream.records import SLICE_SAMPLES
 from favor_stream.training import bank, labels, talk
 from favor_stream.training.oracle import Oracle
 
-Step = Callable[[], tuple[Tensor, dict[str, float]]]
+Step = Callable[[], tuple[Tensor, dict[str, float]]]  # -> loss and figures to report
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
-PIECE = 16  # slices of one speech training example
 
 
 def train(name: str, folder: Path, module: nn.Module, step: Step, steps: int, rate: float) -> None:
@@ -345,15 +341,3 @@ def join(
         return loss + DIVERSITY * similar, scores(samples, right)
 
     train(name, folder, whole, step, steps, 6e-4)
-
-
-def ablated(config: FusionConfig) -> dict[str, FusionConfig]:
-    """The variants that the ablation table compares, `full` first."""
-    return {
-        "full": config,
-        "no causal module": replace(config, causal=False),
-        "no synchronisation": replace(config, synchronised=False),
-    }
-
-
-assert SLICE_SAMPLES % 160 == 0  # audio tokens fall on slices
