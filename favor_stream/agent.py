@@ -8,15 +8,17 @@ async with Agent("film.mp4") as agent:
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import torch
+from tokenizers import Tokenizer
 
 from favor_stream.capture import open_source
 from favor_stream.clip import snapshot_jpeg
@@ -24,12 +26,14 @@ from favor_stream.config import Config
 from favor_stream.errors import DeviceError
 from favor_stream.feed import Feed, Listener
 from favor_stream.model import weights
+from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Answer, Event, Slice
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import Session
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
+LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
 Result = TypeVar("Result")
 
 
@@ -53,34 +57,31 @@ class Agent:
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
-        self._first_slice = asyncio.Event()
+        self._perceiving: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
+        self._is_left = False
         self._perceiving_s = 0.0  # spent, on the model thread
         self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
+        self._pieces: Generator[str, None, None] | None = None  # of that answer
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         try:
             self._session = await self._compute(lambda: load_session(self._config))
-            for name in self._sources:
-                source = open_source(name, self._ring, self._from_thread, self._config.pictures_per_s)
-                self._devices.enter_context(source)
-        except BaseException:
+            await self._loop.run_in_executor(self._reader_thread, self._open)
+            self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
+            self._perceiving.add_done_callback(lambda _: self._move())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OPENING_S):
+                    await self.until(SLICE_S)
+        except BaseException:  # also when entering is cancelled
             await self._close()
             raise
-        self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
-        first = asyncio.create_task(self._first_slice.wait(), name="first slice")
-        await asyncio.wait({self._perceiving, first}, timeout=OPENING_S, return_when=asyncio.FIRST_COMPLETED)
-        first.cancel()
-        if self._perceiving.done() and self._perceiving.exception() is not None:
-            await self._close()
-            await self._perceiving
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._perceiving.cancel()
-        await asyncio.wait({self._perceiving})
-        await self._close()
-        if error is None and not self._perceiving.cancelled() and (lost := self._perceiving.exception()) is not None:
+        lost = await self._close()
+        if error is None and lost is not None:
             raise lost
 
     # What users call.
@@ -88,22 +89,23 @@ class Agent:
     async def ask(self, question: str, keep: bool = False) -> AsyncGenerator[str, None]:
         """The answer piece by piece; leaving the loop early stops it. ConfigError for an empty or too long question."""
         async with self._asking:
-            pieces = await self._compute(lambda: self._session.ask(question, keep))
+            self._pieces = pieces = await self._compute(lambda: self._session.ask(question, keep))
             try:
                 while (piece := await self._compute(lambda: next(pieces, None))) is not None:
                     yield piece
             finally:
-                # Shielded: a cancelled question must still be taken off the memory.
-                await asyncio.shield(self._compute(pieces.close))
+                if not self._is_left:  # else leaving has closed it
+                    # Shielded: a cancelled question must still be taken off the memory.
+                    await asyncio.shield(self._compute(pieces.close))
 
     async def answer(self, question: str, keep: bool = False) -> Answer:
         """The whole answer with its times."""
         started_s, first_s, pieces = time.monotonic(), None, []
-        heard_until_s = self.heard_until_s
         async with aclosing(self.ask(question, keep)) as answer:
             async for piece in answer:
                 first_s = first_s or time.monotonic() - started_s
                 pieces.append(piece)
+            heard_until_s = self._session.answered_until_s  # at once: the next question may be waiting
         total_s = time.monotonic() - started_s
         return Answer(question, "".join(pieces), heard_until_s, first_s or total_s, total_s)
 
@@ -116,9 +118,19 @@ class Agent:
         """Events from now on: what is perceived, devices lost and found, overload, the end."""
         return self._feed.listen()
 
+    async def until(self, seconds: float) -> None:
+        """Wait until so much of the stream was perceived, or all of it; raises what went wrong, such as DeviceError."""
+        assert self._perceiving is not None, "wait inside `async with`"
+        while self.heard_until_s < seconds and not self._perceiving.done():
+            await self._moved.wait()
+        if self._perceiving.cancelled():
+            raise RuntimeError(LEFT)
+        if self._perceiving.done():
+            self._perceiving.result()
+
     async def ended(self) -> None:
         """Wait until every source has ended and everything was perceived; raises what went wrong, such as DeviceError."""
-        await asyncio.shield(self._perceiving)
+        await self.until(math.inf)
 
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
@@ -162,14 +174,14 @@ class Agent:
     # Perception.
 
     async def _perceive(self) -> None:
-        told, lost = "", 0
+        told, lost = "", (0, 0)
         try:
             while not self._ring.ended:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
                 if piece is None:
                     continue
                 await self._compute(partial(self._see, piece))
-                self._first_slice.set()
+                self._move()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
                     told = await self._tell(told)
                 lost = self._tell_losses(lost)
@@ -190,38 +202,67 @@ class Agent:
             self._feed.publish(Event("perceived", self.heard_until_s, text))
         return text
 
-    def _tell_losses(self, told: int) -> int:
-        """Overload is told when it grows."""
-        lost = self._ring.counts.pictures_dropped
-        if lost > told:
-            self._feed.publish(Event("overload", self.heard_until_s, f"{lost - told} pictures were dropped to keep up"))
+    def _tell_losses(self, told: tuple[int, int]) -> tuple[int, int]:
+        """Overload is told when it grows; returns pictures dropped and slices lost, so far."""
+        counts = self._ring.counts
+        lost = counts.pictures_dropped, counts.slices_lost
+        if lost != told:
+            pictures, sound_s = lost[0] - told[0], (lost[1] - told[1]) * SLICE_S
+            text = f"{pictures} pictures and {sound_s:g} s of sound were dropped to keep up"
+            self._feed.publish(Event("overload", self.heard_until_s, text))
         return lost
+
+    def _move(self) -> None:
+        """Wakes whoever waits for the stream's time."""
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     # Threads.
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
+        if self._is_left:
+            raise RuntimeError(LEFT)
         return await self._loop.run_in_executor(self._model_thread, work)
 
     def _from_thread(self, event: Event) -> None:
         self._loop.call_soon_threadsafe(self._feed.publish, event)
 
-    async def _close(self) -> None:
-        """Devices first, so that nothing waits for a full ring; leaving a device may block, so not on the event loop."""
-        await asyncio.to_thread(self._devices.close)
+    def _open(self) -> None:
+        for name in self._sources:
+            self._devices.enter_context(open_source(name, self._ring, self._from_thread, self._config.pictures_per_s))
+
+    async def _close(self) -> BaseException | None:
+        """Leaves everything and returns what perception ended with, if it went wrong."""
+        self._is_left, lost = True, None
+        if self._perceiving is not None:
+            self._perceiving.cancel()
+            await asyncio.wait({self._perceiving})
+            lost = None if self._perceiving.cancelled() else self._perceiving.exception()
+        self._ring.end()  # wakes the reader
+        # Leaving a device may block, so not here; in the reader's thread it comes after an opening that was cancelled.
+        await self._loop.run_in_executor(self._reader_thread, self._devices.close)
+        if self._pieces is not None:
+            await self._loop.run_in_executor(self._model_thread, self._pieces.close)
         self._feed.close()
         await asyncio.to_thread(self._reader_thread.shutdown)
         await asyncio.to_thread(self._model_thread.shutdown)
+        return lost
 
 
-def load_session(config: Config) -> Session:
-    """A session with the configured weights, on the configured device and threads."""
+def load_model(config: Config) -> tuple[Favor, Tokenizer]:
+    """The configured weights, on the configured device and threads."""
     if config.threads:
         torch.set_num_threads(config.threads)
     model, tokenizer = weights.load(config.weights)
     cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
     if cuda and not torch.cuda.is_available():
         raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
-    return Session(model.to("cuda" if cuda else "cpu"), tokenizer, config.context_s, config.max_answer_tokens)
+    return model.to("cuda" if cuda else "cpu"), tokenizer
+
+
+def load_session(config: Config) -> Session:
+    """A session with the configured model and memory."""
+    return Session(*load_model(config), config.context_s, config.max_answer_tokens)
 
 
 assert SLICE_S > TAKE_S  # a wait for a slice never lasts longer than a slice

@@ -10,11 +10,12 @@ from favor_stream.records import Event
 
 
 class Listener:
-    """An endless `async for` over events from the moment it was made; it ends when the feed is closed."""
+    """An endless `async for` over events from the moment it was made; it ends when it or the feed is closed."""
 
     def __init__(self, feed: Feed, keep: int) -> None:
         self.dropped = 0  # events that this listener was too slow for
         self._feed = feed
+        self._is_closed = feed.closed
         self._waiting: deque[Event] = deque()
         self._keep = keep
         self._something = asyncio.Event()
@@ -26,7 +27,9 @@ class Listener:
         self._waiting.append(event)
         self._something.set()
 
-    def wake(self) -> None:
+    def end(self) -> None:
+        """Ends after what is waiting."""
+        self._is_closed = True
         self._something.set()
 
     def __aiter__(self) -> Self:
@@ -34,15 +37,17 @@ class Listener:
 
     async def __anext__(self) -> Event:
         while not self._waiting:
-            if self._feed.closed:
+            if self._is_closed:
                 raise StopAsyncIteration
             self._something.clear()
             await self._something.wait()
         return self._waiting.popleft()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Listen no longer; what is waiting is dropped."""
         self._feed.leave(self)
+        self._waiting.clear()
+        self.end()
 
 
 class Feed:
@@ -70,4 +75,4 @@ class Feed:
         """Let every listener end after what is waiting for it."""
         self.closed = True
         for listener in self._listeners:
-            listener.wake()
+            listener.end()

@@ -51,6 +51,7 @@ class Session:
         self._waiting_tokens = 0
         self._is_answering = False
         self._slices = 0
+        self.answered_until_s = 0.0  # the stream's time that the newest answer rests on
 
     @property
     def heard_until_s(self) -> float:
@@ -128,6 +129,7 @@ class Session:
         if self._is_answering:
             raise RuntimeError("an answer is being written: finish or close it first")
         pieces = self._pieces(question, keep)  # made here: a slice may have come since it was asked
+        self.answered_until_s = self.heard_until_s
         self._is_answering, started = True, False
         try:
             for piece in pieces:

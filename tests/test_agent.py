@@ -1,9 +1,13 @@
+"""The agent over films that are made here: it perceives, answers meanwhile, and leaves nothing behind however it is left."""
+
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.model import weights
-from favor_stream.records import Event
+from favor_stream.records import Event, Slice
 
 QUESTION = "what do you see now?"
 
@@ -138,6 +142,87 @@ def test_leaving_midway_leaves_no_threads(film: str, config: Config) -> None:
 
     asyncio.run(run())
     assert threading.active_count() <= before
+
+
+def test_test_picture_is_perceived_and_its_events_arrive_in_order(config: Config) -> None:
+    events: list[Event] = []
+
+    async def use(agent: Agent) -> None:
+        listener = agent.events()
+        await agent.ended()
+        events.extend([event async for event in listener])
+
+    within("lavfi:testsrc=size=64x48:rate=8:duration=2", config, use)
+    assert {event.kind for event in events} >= {"perceived", "ended"}
+    assert events[-1] == Event("ended", 2.0, "every source has ended")
+
+
+def test_waits_until_a_moment_of_the_stream(film: str, config: Config) -> None:
+    async def run() -> None:
+        async with Agent(film, config=config) as agent:
+            await agent.until(1.0)
+            assert 1.0 <= agent.heard_until_s < 3.0
+            assert (await agent.answer(QUESTION)).heard_until_s <= agent.heard_until_s
+
+    asyncio.run(run())
+
+
+def test_stream_is_perceived_while_an_answer_stands_open(film: str, config: Config) -> None:
+    async def use(agent: Agent) -> None:
+        async with aclosing(agent.ask(QUESTION)) as answer:
+            await anext(answer)
+            await agent.ended()
+        assert agent.heard_until_s == 3.0
+        await agent.answer(QUESTION)  # after it: what was seen meanwhile is caught up
+        assert agent.remembered_s == (0.0, 3.0)
+
+    within(film, config, use)
+
+
+def test_leaving_while_an_answer_is_written_tells_who_listens_to_it(film: str, config: Config) -> None:
+    async def run() -> None:
+        async with Agent(film, config=config, pace="fast") as agent:
+            answer = agent.ask(QUESTION)
+            await anext(answer)
+        with pytest.raises(RuntimeError, match="the agent was left"):
+            await anext(answer)
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("model", "reader", "capture"))]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_entering_that_is_cancelled_leaves_nothing_behind(config: Config) -> None:
+    async def run() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0), Agent("rtsp://127.0.0.1:9/nobody", config=config):
+                raise AssertionError("entered")
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    before = threading.active_count()
+    asyncio.run(run())
+    assert threading.active_count() <= before
+
+
+class SlowAgent(Agent):
+    """Perceives slower than the stream comes."""
+
+    def _see(self, piece: Slice) -> None:
+        time.sleep(0.7)
+        super()._see(piece)
+
+
+def test_overload_is_told(film: str, config: Config) -> None:
+    events: list[Event] = []
+
+    async def run() -> None:
+        async with SlowAgent(film, config=replace(config, lag_s=0.0)) as agent:
+            listener = agent.events()
+            await agent.ended()
+            events.extend([event async for event in listener])
+
+    asyncio.run(run())
+    assert any(event.kind == "overload" and "were dropped to keep up" in event.text for event in events)
 
 
 def test_agent_needs_a_source() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import tiny_model
 
 from favor_stream import bench
+from favor_stream.capture import open_source
 from favor_stream.config import Config
 from favor_stream.model import weights
-from favor_stream.session import Session
+from favor_stream.ring import Ring
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return Config(weights=folder)
 
 
-def test_endless_stream_is_measured_by_the_minute() -> None:
-    rows = bench.endless(Session(*tiny_model(), context_s=30.0), minutes=2)
+def test_endless_stream_is_measured_by_the_minute(config: Config) -> None:
+    rows = bench.endless(replace(config, context_s=30.0), minutes=2)
     assert [row.unit for row in rows] == ["x", "ms", "MiB", ""]
     assert rows[0].value > 0
 
@@ -38,5 +41,26 @@ def test_chain_loop_and_capture_are_measured(config: Config) -> None:
     assert bench.table(rows).count("\n") == len(rows) + 1
 
 
+def test_context_of_each_length_is_still_remembered_when_it_is_asked(config: Config) -> None:
+    rows = bench.first_token(replace(config, context_s=5.0), minutes=(1, 2))
+    assert [row.value for row in rows if row.name.startswith("context held")] == [1, 2]  # whatever the agent's own memory
+
+
+def test_table_is_aligned_and_says_what_was_reached() -> None:
+    rows = [
+        bench.Row("a", 0.1234, "x", "<= 1", True),
+        bench.Row("tokens", 13_301, "", "", None),
+        bench.Row("b", 2, "ms", "<= 1", False),
+    ]
+    lines = bench.table(rows).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split("|")[2].strip() for line in lines[2:]] == ["0.123 x", "13301", "2 ms"]
+    assert [line.split("|")[4].strip() for line in lines[2:]] == ["reached", "", "missed"]
+
+
 def test_film_has_sound_and_pictures(tmp_path: Path) -> None:
-    assert bench.film(tmp_path, 1, 25, (64, 48)).stat().st_size > 0
+    ring = Ring(pace="lossless")
+    with open_source(str(bench.film(tmp_path, 1, 25, (64, 48))), ring, pictures_per_s=25.0):
+        heard = [float(np.abs(piece.sound).max()) for piece in ring]
+    assert ring.counts.pictures_used == 25
+    assert min(heard[:2]) > 0.1

@@ -1,8 +1,10 @@
+"""Every listener hears every event in order; a slow one loses its oldest and holds nobody up."""
+
 from __future__ import annotations
 
 import asyncio
 
-from favor_stream.feed import Feed
+from favor_stream.feed import Feed, Listener
 from favor_stream.records import Event
 
 
@@ -39,17 +41,29 @@ def test_listener_hears_what_comes_after_it_began_and_ends_with_the_feed() -> No
     asyncio.run(run())
 
 
-async def collect(listener: object) -> list[str]:
-    return [e.text async for e in listener]  # type: ignore[attr-defined]
+async def collect(listener: Listener) -> list[str]:
+    return [e.text async for e in listener]
 
 
-def test_listener_that_left_gets_nothing_more() -> None:
+def test_listener_that_left_gets_nothing_more_and_ends_while_the_feed_goes_on() -> None:
     async def run() -> None:
         feed = Feed()
         listener = feed.listen()
+        hearing = asyncio.create_task(collect(listener))
+        await asyncio.sleep(0)
         listener.close()
         feed.publish(event(1))
+        async with asyncio.timeout(5):
+            assert await hearing == []
+
+    asyncio.run(run())
+
+
+def test_listener_of_a_closed_feed_ends_at_once() -> None:
+    async def run() -> None:
+        feed = Feed()
         feed.close()
-        assert [e async for e in listener] == []
+        async with asyncio.timeout(5):
+            assert await collect(feed.listen()) == []
 
     asyncio.run(run())

@@ -79,6 +79,51 @@ def test_slices_seen_during_an_answer_are_remembered_after_it() -> None:
     np.testing.assert_allclose(busy.check(QUESTIONS), free.check(QUESTIONS), atol=1e-5)
 
 
+def test_answer_rests_on_what_was_seen_when_its_first_piece_is_asked_for() -> None:
+    late, prompt = session(), session()
+    pieces = slices(8)
+    see(late, pieces[:3])
+    answer = late.ask(QUESTIONS[0])
+    see(late, pieces[3:])  # closes the window that was open when it was asked
+    assert list(answer) == list(see(prompt, pieces).ask(QUESTIONS[0]))
+    assert late.answered_until_s == 4.0
+
+
+def test_second_answer_is_refused_and_leaves_the_first_alone() -> None:
+    viewer, alone, pieces = session(), session(), slices(4)
+    answer, undisturbed = (see(one, pieces[:3]).ask(QUESTIONS[0]) for one in (viewer, alone))
+    said, expected = next(answer), next(undisturbed)
+    with pytest.raises(RuntimeError, match="finish or close it first"):
+        next(viewer.ask(QUESTIONS[1]))
+    see(viewer, pieces[3:])
+    assert said + "".join(answer) == expected + "".join(undisturbed)
+
+
+def test_answer_left_open_for_long_holds_no_more_than_the_memory_and_loses_no_context() -> None:
+    viewer, pieces = session(context_s=30.0), slices(8)
+    answer = viewer.ask(QUESTIONS[0])
+    next(answer)
+    for index in range(2_000):
+        viewer.see(Slice(index, pieces[index % 8].picture, pieces[index % 8].sound))
+        assert sum(len(tokens) for tokens, _, _ in viewer._waiting) <= viewer.budget_tokens
+    answer.close()
+    least_s = 1_000.0
+    for index in range(2_000, 2_600):  # long enough for what was caught up to be forgotten again
+        viewer.see(Slice(index, pieces[index % 8].picture, pieces[index % 8].sound))
+        start_s, end_s = viewer.remembered_s
+        least_s = min(least_s, end_s - start_s)
+    assert least_s >= 30.0
+    assert viewer.tokens <= viewer.budget_tokens
+
+
+def test_reset_may_keep_the_clock() -> None:
+    viewer, pieces = see(session(), slices(5)), slices(6)
+    viewer.reset(keep_clock=True)
+    viewer.see(pieces[5])
+    assert viewer.heard_until_s == 3.0
+    assert viewer.remembered_s == (2.5, 3.0)
+
+
 def test_memory_is_bounded_and_holds_the_context() -> None:
     viewer = session(context_s=120.0)
     most = 0

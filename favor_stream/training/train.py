@@ -37,7 +37,7 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(clips=2000, samples=12_000, sight=1050, hearing=340, language=330, distil=240, join=170),
+    "nano": Budget(clips=2000, samples=12_000, sight=1050, hearing=340, language=330, distil=200, join=120),
     "smoke": Budget(clips=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES = 32  # of a training clip
