@@ -110,7 +110,8 @@ def endless(config: Config, minutes: int) -> list[Row]:
     note(f"bench: streaming {minutes} minutes as fast as they go")
     loaded = load_model(config)
     session, fresh = (warmed(Session(*loaded, config.context_s)) for _ in range(2))
-    early, late, sizes = [], [], []
+    early: list[float] = []
+    late, sizes = [], []
     slices = minutes * SLICES_PER_MINUTE
     for piece in stream(slices):
         if piece.index >= slices - SLICES_PER_MINUTE:

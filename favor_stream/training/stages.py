@@ -101,7 +101,7 @@ def somewhere(rows: Tensor) -> Tensor:
     colours, shapes, words = (labels.SIZES[i] for i in (0, 1, 6))
     there = torch.zeros(len(rows), colours + shapes + words)
     for field, offset in zip(range(5), (0, colours, 0, colours, colours + shapes), strict=True):
-        there.scatter_(1, (rows[:, field] + offset)[:, None], (rows[:, field] > 0).float()[:, None], reduce="add")
+        there.scatter_add_(1, (rows[:, field] + offset)[:, None], (rows[:, field] > 0).float()[:, None])
     return there.clamp(max=1)
 
 
