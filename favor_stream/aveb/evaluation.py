@@ -100,7 +100,9 @@ def replies(session: Session, clips: int, seed: int, kinds: set[str]) -> list[Re
     for number in range(clips):
         script = world.draw(seed * 1_000_003 + number, CLIP_S, "held_out", DENSITY)
         rng = np.random.default_rng((seed, number))
-        asked = [q for q in questions.every(script, CLIP_S, rng, "held_out") if q.kind in kinds]
+        drawn = questions.every(script, CLIP_S, rng, "held_out")
+        # Most clips hold no spoken question, and saying so each time would look like an ability.
+        asked = [q for q in drawn if q.kind in kinds and not (q.kind == "spoken" and q.answer == "no question")]
         slices = list(film(script))
         full, recent = (answer(session, part, asked) for part in (slices, slices[-int(RECENT_S / SLICE_S) :]))
         out += [Reply(*each) for each in zip(asked, full, recent, strict=True)]
