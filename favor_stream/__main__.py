@@ -86,7 +86,7 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb import evaluation
 
     tasks = arguments.tasks.split(",") if arguments.tasks else None
-    return evaluation.run(config.weights, tasks, arguments.limit, arguments.seed, arguments.json)
+    return evaluation.run(config.weights, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
 
 
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
@@ -98,7 +98,7 @@ def _bench(arguments: argparse.Namespace, config: Config) -> int:
 def _train(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.training import train
 
-    return train.run(arguments.preset, arguments.out, arguments.seed)
+    return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without)
 
 
 def _world(arguments: argparse.Namespace, config: Config) -> int:
@@ -245,6 +245,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks")
     evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other films (%(default)s)")
+    evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
     _add_json(evaluate)
 
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
@@ -262,6 +263,7 @@ def _add_making(verbs: _Verbs) -> None:
     train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
+    train.add_argument("--without", choices=("causal", "synchronised"), help="ablation: leave one of FAVOR's ideas out")
 
     world = _added(
         verbs, "world", _world, "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4"

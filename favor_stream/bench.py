@@ -139,7 +139,8 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
     for wanted in minutes:
         note(f"bench: first token at {wanted} minutes of context")
         have = int(session.heard_until_s / SLICE_S)
-        for piece in stream(int(wanted * 60 / SLICE_S) - have, have):
+        # Into the middle of a window, so that the question has half of one to bring along.
+        for piece in stream(wanted * SLICES_PER_MINUTE + 5 - have, have):
             session.see(piece)
         held_s = session.remembered_s[1] - session.remembered_s[0]
         warm, again = [], []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
@@ -25,13 +26,21 @@ NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  
 def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
     """The cache that never holds less than the last `context_s` seconds once that much was seen.
 
-    An eviction stops at the low watermark, 0.8 of the budget. It drops segments whole, and what was caught up after an answer is
-    one segment of up to BRANCH_TOKENS, so there is room for one of those beside the context. Kept dialogue counts inside.
+    An eviction drops windows whole until the low watermark, 0.8 of the budget. Kept dialogue counts inside.
     """
     fusion = model.config.fusion
-    windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 1
-    low = prefix_tokens + windows * fusion.tokens_per_window + BRANCH_TOKENS
+    windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 2  # cutting back may stop a window below the mark
+    low = prefix_tokens + max(windows * fusion.tokens_per_window, BRANCH_TOKENS)
     return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=BRANCH_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Tokens [N, D] for the LLM and the seconds of the stream that they cover."""
+
+    tokens: Tensor
+    start_s: float
+    end_s: float
 
 
 class Session:
@@ -47,8 +56,8 @@ class Session:
         self._room = room(model, context_s)
         self._llm = Llm(model.llm, tokenizer, Prompt(), self._room)
         self._state = model.start()
-        self._waiting: deque[tuple[Tensor, float, float]] = deque()  # tokens seen while an answer was being written
-        self._waiting_tokens = 0
+        self._open: list[Stretch] = []  # the open window's slices
+        self._waiting: deque[Stretch] = deque()  # windows that closed while an answer was being written
         self._is_answering = False
         self._slices = 0
         self.answered_until_s = 0.0  # the stream's time that the newest answer rests on
@@ -60,12 +69,16 @@ class Session:
 
     @property
     def remembered_s(self) -> tuple[float, float]:
-        """From when to when the memory reaches, in seconds of the stream."""
-        return self._llm.remembered_s
+        """From when to when the memory reaches, in seconds of the stream; (0.0, 0.0) with nothing in it."""
+        start_s, end_s = self._llm.remembered_s
+        unread = [*self._waiting, *self._open]
+        if not unread:
+            return start_s, end_s
+        return start_s if end_s else unread[0].start_s, unread[-1].end_s
 
     @property
     def tokens(self) -> int:
-        """Tokens in the cache."""
+        """Tokens in the cache: of the windows that have closed, and of kept dialogue."""
         return self._llm.tokens
 
     @property
@@ -74,20 +87,25 @@ class Session:
         return self._room.budget_tokens
 
     def see(self, piece: Slice) -> None:
-        """Perceive the next slice. While an answer is being written its tokens wait, and are remembered right after it.
+        """Perceive the next slice. When it closes a window, the LLM reads the window's tokens into its memory.
 
-        No more of them wait than the memory holds: the oldest would be forgotten the moment they are remembered.
+        Reading costs a pass over the whole memory, and one for ten slices is as good as ten: until then a question brings the
+        open window's tokens along on its branch. While an answer is being written, windows wait for its end; no more of them
+        than the memory holds, for the oldest would be forgotten as they are read.
         """
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
         picture = None if piece.picture is None else torch.tensor(piece.picture)[None]
         tokens, self._state = self._model.step(picture, torch.tensor(piece.sound)[None], self._state)
         self._slices += 1
-        if tokens.shape[1]:
-            self._waiting.append((tokens[0], piece.start_s, piece.end_s))
-            self._waiting_tokens += tokens.shape[1]
-        while self._waiting_tokens > self.budget_tokens:
-            self._next_waiting()
+        self._open.append(Stretch(tokens[0], piece.start_s, piece.end_s))
+        if self._state.window.slices:
+            return
+        if len(window := torch.cat([each.tokens for each in self._open])):
+            self._waiting.append(Stretch(window, self._open[0].start_s, piece.end_s))
+        self._open.clear()
+        while sum(len(each.tokens) for each in self._waiting) > self.budget_tokens:
+            self._waiting.popleft()
         if not self._is_answering:
             self._catch_up()
 
@@ -101,7 +119,10 @@ class Session:
         return self._answer(question, keep)
 
     def check(self, questions: Sequence[str]) -> list[float]:
-        """The probability of yes for each question, all read in one pass on branches of one memory."""
+        """The probability of yes for each question, all read in one pass on branches of one memory.
+
+        RuntimeError while an answer is being written.
+        """
         return self._llm.probability(questions, self._open_window())
 
     def perceived(self) -> str:
@@ -115,12 +136,16 @@ class Session:
         Raises RuntimeError while an answer is being written.
         """
         self._llm.reset()
+        self._open.clear()
+        self._waiting.clear()
         self._state = self._model.start()
         self._slices = self._slices if keep_clock else 0
 
     def _open_window(self) -> Tensor | None:
-        tokens = self._model.read_out(self._state)[0]
-        return tokens if len(tokens) else None
+        """What the memory lacks: the open window's slices and its provisional read-out; None when no window is open."""
+        if not self._open:
+            return None
+        return torch.cat([*(each.tokens for each in self._open), self._model.read_out(self._state)[0]])
 
     def _pieces(self, question: str, keep: bool) -> Generator[str, None, None]:
         return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep)
@@ -143,16 +168,7 @@ class Session:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Remember what waits, in as few passes as the branch's room allows."""
+        """Read the windows that wait, each for itself: the memory shall not depend on when somebody asked."""
         while self._waiting:
-            group = [self._next_waiting()]
-            size = len(group[0][0])
-            while self._waiting and size + len(self._waiting[0][0]) <= BRANCH_TOKENS:
-                group.append(self._next_waiting())
-                size += len(group[-1][0])
-            self._llm.append(torch.cat([tokens for tokens, _, _ in group]), group[0][1], group[-1][2])
-
-    def _next_waiting(self) -> tuple[Tensor, float, float]:
-        waited = self._waiting.popleft()
-        self._waiting_tokens -= len(waited[0])
-        return waited
+            window = self._waiting.popleft()
+            self._llm.append(window.tokens, window.start_s, window.end_s)

@@ -9,8 +9,8 @@ from favor_stream.aveb.questions import KINDS, Question
 from favor_stream.session import Session
 
 
-def reply(kind: str, wanted: str, full: str, recent: str = "") -> Reply:
-    return Reply(Question(kind, "?", wanted), full, recent)
+def reply(kind: str, wanted: str, full: str, recent: str = "", *beside: str) -> Reply:
+    return Reply(Question(kind, "?", wanted), full, recent, beside)
 
 
 def test_word_errors_count_what_is_wrong_missing_and_too_much() -> None:
@@ -25,12 +25,17 @@ def test_event_matches_make_f1() -> None:
 
 
 def test_row_compares_with_chance_and_recent_window_and_knows_its_goal() -> None:
-    given = [reply("colour", "red", "red", "blue"), reply("shape", "ring", "ring", "ring"), reply("first", "x", "y")]
+    given = [
+        reply("colour", "red", "red", "blue", "green"),
+        reply("shape", "ring", "ring", "ring", "ring"),
+        reply("first", "x", "y", "", ""),
+    ]
     task = next(t for t in TASKS if t.name == "colour and shape")
     made = row(task, given, {"colour": "red", "shape": "star"})
     assert made is not None
     assert (made.questions, made.score, made.chance, made.recent, made.reached) == (2, 1.0, 0.5, 0.5, True)
-    assert "colour and shape" in table([made])
+    assert made.beside == (0.5,)
+    assert "| 50.0% | 50.0% | 50.0% | >= 95% | reached |" in table([made], ["without-causal"])
     assert row(TASKS[0], given, {}) is None
 
 

@@ -75,8 +75,8 @@ def test_slices_seen_during_an_answer_are_remembered_after_it() -> None:
     assert busy.tokens == held  # an answer is being written behind them
     answer.close()
     see(free, pieces)
-    assert busy.tokens == free.tokens
     np.testing.assert_allclose(busy.check(QUESTIONS), free.check(QUESTIONS), atol=1e-5)
+    assert busy.tokens == free.tokens
 
 
 def test_answer_rests_on_what_was_seen_when_its_first_piece_is_asked_for() -> None:
@@ -105,7 +105,7 @@ def test_answer_left_open_for_long_holds_no_more_than_the_memory_and_loses_no_co
     next(answer)
     for index in range(2_000):
         viewer.see(Slice(index, pieces[index % 8].picture, pieces[index % 8].sound))
-        assert sum(len(tokens) for tokens, _, _ in viewer._waiting) <= viewer.budget_tokens
+        assert sum(len(window.tokens) for window in viewer._waiting) <= viewer.budget_tokens
     answer.close()
     least_s = 1_000.0
     for index in range(2_000, 2_600):  # long enough for what was caught up to be forgotten again

@@ -11,12 +11,14 @@ import torch
 from tiny import talkative_model
 
 from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import Question
+from favor_stream.aveb.script import Utterance, Word
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
-from favor_stream.training import bank, labels, stages, talk, train
+from favor_stream.training import bank, fusion, labels, language, talk, train
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -24,11 +26,38 @@ from favor_stream.training.tokens import train_tokenizer
 def test_labels_say_what_a_slice_holds() -> None:
     tokenizer = train_tokenizer(questions.corpus(2000, 0), 1024)
     seen = (truth.SeenThing("red", "circle", "left"), truth.SeenThing("blue", "star", None))
-    row = labels.encode(truth.SliceTruth(seen, "exit", ("bell",), ("turn", "left")), tokenizer)
+    row = labels.encode(truth.SliceTruth(seen, "exit", ("bell", "horn"), ("horn",), ("left",)), tokenizer)
     assert row[:7].tolist() == [1, 1, 2, 3, 4, 0, 1]
-    assert row[labels.SOUND : labels.SPOKEN].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
-    assert [tokenizer.id_to_token(i) for i in row[labels.SPOKEN : labels.SPOKEN + 2]] == ["Ġturn", "Ġleft"]
+    assert row[labels.SOUND : labels.SPOKEN].tolist() == [0, 1, 0, 0, 0, 0, 2, 0]
+    assert tokenizer.id_to_token(row[labels.SPOKEN]) == "Ġleft"
     assert row[-1] == 0
+
+
+def test_cells_and_places_say_where_things_are() -> None:
+    script = world.draw(5, 16.0, "training", density=3.0, timed=world.guessed)
+    places = [labels.places(script, k) for k in range(32)]
+    for k, where in enumerate(places):
+        colours, shapes, _ = labels.cells(script, k, 8)
+        shown = truth.slices(script)[k].things
+        assert np.isfinite(where[:, 0]).sum() == len(shown)
+        for thing, (x, y) in zip(shown, where, strict=False):
+            cell = int(y * 8) * 8 + int(x * 8)
+            assert SHAPES[shapes[cell] - 1] == thing.shape
+            assert list(COLOURS)[colours[cell] - 1] == thing.colour
+    assert any(len(truth.slices(script)[k].things) == 2 for k in range(32))
+
+
+def test_a_third_word_of_a_slice_is_heard_with_the_next() -> None:
+    script = world.draw(5, 16.0, "training", density=9.0, timed=quick)
+    said = [t.spoken for t in truth.slices(script)]
+    assert max(len(words) for words in said) == truth.SPOKEN_WORDS
+    assert [w for words in said for w in words] == [w.text for u in script.utterances for w in u.words]
+
+
+def quick(text: str, start_s: float, *voice: object) -> Utterance:
+    """Said at seven words a second."""
+    words = tuple(Word(word, start_s + i / 7, start_s + (i + 1) / 7) for i, word in enumerate(text.split()))
+    return Utterance(text, start_s, words[-1].end_s, "", 0, 0, 1.0, words)
 
 
 def test_every_word_of_the_world_is_one_token() -> None:
@@ -54,6 +83,15 @@ def test_answers_are_taught_on_branches_as_the_agent_asks() -> None:
     torch.testing.assert_close(together, mean)
 
 
+def test_leaps_in_positions_keep_the_order_and_reach_as_far_as_a_full_memory() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [talk.spread(200, rng) for _ in range(300)]
+    assert all((places.diff() >= 1).all() and places[0] == 0 for places in drawn)
+    plain = [bool(places[-1] == 199) for places in drawn]
+    assert 0.6 < np.mean(plain) < 0.8
+    assert 6_000 < max(places[-1].item() for places in drawn) < 9_000
+
+
 def test_training_lays_the_memory_out_as_the_session_does() -> None:
     model, _ = talkative_model()
     size = model.config.fusion.slices_per_window
@@ -62,31 +100,37 @@ def test_training_lays_the_memory_out_as_the_session_does() -> None:
     with torch.inference_mode():
         seen = model.vision(pictures.flatten(0, 1))[None]
         heard = model.audio(sound).unflatten(1, (size + 1, -1))
-        memory = stages.remember(*stages.perceive(model.fusion, seen, heard), size)
+        memory = language.remember(*fusion.perceive(model.fusion, seen, heard), size)
     torch.testing.assert_close(memory, model.perceive(pictures, sound), atol=1e-5, rtol=1e-4)
 
 
 def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
     config = PRESETS["favor-nano"]
-    oracle = Oracle(config)
-    rows = torch.zeros(2, 10, labels.WIDTH, dtype=torch.long)
-    assert oracle.slices(rows).shape == (2, 10, config.fusion.queries_of(1), config.llm.width)
-    assert oracle.window(rows).shape == (2, config.fusion.queries_of(10), config.llm.width)
-    assert oracle.reading_loss(oracle.slices(rows).flatten(0, 1), rows.flatten(0, 1)).item() > 0
+    oracle, words = Oracle(config), torch.randn(config.llm.vocabulary, config.llm.width)
+    rows = torch.zeros(2, 12, labels.WIDTH, dtype=torch.long)
+    slices, windows = oracle.memory(rows, 10, words)
+    assert slices.shape == (2, 12, config.fusion.queries_of(1), config.llm.width)
+    assert [w.shape for w in windows] == [(2, config.fusion.queries_of(10), config.llm.width)] * 2
+    assert oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))[0].item() > 0
 
 
 def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:
     tokenizer = train_tokenizer(questions.corpus(500, 0), 1024).to_str()
-    first, again = (bank.symbolic(tokenizer, 3, 1, 0) for _ in range(2))
+    first, again = (bank.symbolic(tokenizer, (16, 24), 3, 1, 0) for _ in range(2))
     assert all(np.array_equal(a.rows, b.rows) and a.asked == b.asked for a, b in zip(first, again, strict=True))
 
 
 def test_batches_hold_memories_of_one_length() -> None:
     rng = np.random.default_rng(0)
     samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in rng.integers(1, 4, 60)]
-    batches = stages.batched(samples, 4, rng)
+    batches = language.batched(samples, 4, rng)
     for _ in range(30):
         assert len({len(sample.rows) for sample in next(batches)}) == 1
+
+
+def test_long_memories_come_in_smaller_batches() -> None:
+    samples = [bank.Sample(np.zeros((4 * language.USUAL, 1), np.int16), ())] * 64
+    assert len(next(language.batched(samples, 32, np.random.default_rng(0)))) == 8
 
 
 @pytest.mark.slow

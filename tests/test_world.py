@@ -85,7 +85,7 @@ def test_truth_of_a_slice() -> None:
     assert len(slices) == 16
     assert slices[1].things == ()
     assert slices[2].things == (truth.SeenThing("red", "circle", None),)  # motion takes two pictures
-    assert slices[3] == truth.SliceTruth((truth.SeenThing("red", "circle", "right"),), None, ("bell",), ())
+    assert slices[3] == truth.SliceTruth((truth.SeenThing("red", "circle", "right"),), None, ("bell",), ("bell",), ())
     assert slices[4].word == "exit"
     assert slices[7].spoken == ("turn", "left")  # "left" ends at 3.9 s and counts 80 ms later
     assert slices[10].things == (truth.SeenThing("blue", "square", None),)  # a window's first slice has nothing to compare with

@@ -60,6 +60,7 @@ class Reply:
     question: Question
     full: str  # with the whole memory
     recent: str  # with the last 2 s only
+    beside: tuple[str, ...] = ()  # by the models that are compared with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Row:
     high: float
     chance: float
     recent: float
+    beside: tuple[float, ...]  # of the models that are compared with it
     goal: float
     reached: bool
 
@@ -94,8 +96,8 @@ def answer(session: Session, slices: list[Slice], asked: list[Question]) -> list
     return ["".join(session.ask(question.text)).strip() for question in asked]
 
 
-def replies(session: Session, clips: int, seed: int, kinds: set[str]) -> list[Reply]:
-    """Every applicable question about each held-out clip, answered with the whole memory and with the last 2 s."""
+def replies(session: Session, beside: list[Session], clips: int, seed: int, kinds: set[str]) -> list[Reply]:
+    """Every applicable question about each held-out clip, answered with the whole memory, with the last 2 s and by others."""
     out = []
     for number in range(clips):
         script = world.draw(seed * 1_000_003 + number, CLIP_S, "held_out", DENSITY)
@@ -105,7 +107,8 @@ def replies(session: Session, clips: int, seed: int, kinds: set[str]) -> list[Re
         asked = [q for q in drawn if q.kind in kinds and not (q.kind == "spoken" and q.answer == "no question")]
         slices = list(film(script))
         full, recent = (answer(session, part, asked) for part in (slices, slices[-int(RECENT_S / SLICE_S) :]))
-        out += [Reply(*each) for each in zip(asked, full, recent, strict=True)]
+        others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
+        out += [Reply(*each) for each in zip(asked, full, recent, others, strict=True)]
         print(f"\rclip {number + 1}/{clips}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return out
@@ -167,21 +170,29 @@ def row(task: Task, given: list[Reply], common: dict[str, str]) -> Row | None:
     score = ratio(full)
     reached = score <= task.goal if task.metric == "WER" else score >= task.goal
     chance, recent = ratio(parts(lambda r: common.get(r.question.kind, "nothing"))), ratio(parts(lambda r: r.recent))
-    return Row(task.name, task.metric, len(mine), score, float(low), float(high), chance, recent, task.goal, reached)
+    beside = tuple(ratio(np.array([measure(r.question.answer, r.beside[at]) for r in mine])) for at in range(len(mine[0].beside)))
+    return Row(task.name, task.metric, len(mine), score, float(low), float(high), chance, recent, beside, task.goal, reached)
 
 
-def table(rows: list[Row]) -> str:
-    lines = ["| task | metric | questions | score | 95 % | chance | last 2 s | goal | |", "|---|---|--:|--:|--:|--:|--:|--:|---|"]
+def table(rows: list[Row], beside: list[str]) -> str:
+    """Markdown; `beside` are the names of the compared models."""
+    names = "".join(f" {name} |" for name in beside)
+    lines = [f"| task | metric | questions | score | 95 % | chance | last 2 s |{names} goal | |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|" + "--:|" * len(beside) + "--:|---|")
     for r in rows:
         sign = "<=" if r.metric == "WER" else ">="
         span = f"{r.low:.1%} .. {r.high:.1%}"
-        figures = f"{r.score:.1%} | {span} | {r.chance:.1%} | {r.recent:.1%} | {sign} {r.goal:.0%}"
+        others = "".join(f" | {score:.1%}" for score in r.beside)
+        figures = f"{r.score:.1%} | {span} | {r.chance:.1%} | {r.recent:.1%}{others} | {sign} {r.goal:.0%}"
         lines.append(f"| {r.task} | {r.metric} | {r.questions} | {figures} | {'reached' if r.reached else 'missed'} |")
     return "\n".join(lines)
 
 
-def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, json_out: bool) -> int:
-    """Evaluate on `limit` held-out clips and print the table, or with `json_out` one JSON object with every reply."""
+def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, json_out: bool, beside: list[Path]) -> int:
+    """Evaluate on `limit` held-out clips and print the table, or with `json_out` one JSON object with every reply.
+
+    `beside` are weights folders, ablations for instance, that answer the same questions in columns of their own.
+    """
     known = {task.name: task for task in TASKS}
     if unknown := set(tasks or ()) - known.keys():
         raise ConfigError(f"unknown tasks {sorted(unknown)}; write some of: {', '.join(known)}")
@@ -191,8 +202,8 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
     except ImportError as error:
         raise EngineError("eval measures speech with jiwer, which is not installed; pip install 'favor-stream[train]'") from error
     kinds = {kind for task in chosen for kind in task.kinds}
-    model, tokenizer = weights_folder.load(weights)
-    given = replies(Session(model, tokenizer), limit, seed, kinds)
+    session, *others = (Session(*weights_folder.load(folder)) for folder in [weights, *beside])
+    given = replies(session, others, limit, seed, kinds)
     common = commonest(kinds)
     rows = [r for task in chosen if (r := row(task, given, common)) is not None]
     if json_out:
@@ -202,5 +213,5 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
             json.dumps({"seed": seed, "clips": limit, "rows": [asdict(r) for r in rows], "replies": [asdict(r) for r in given]})
         )
     else:
-        print(table(rows))
+        print(table(rows, [folder.name for folder in beside]))
     return 0

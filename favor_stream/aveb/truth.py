@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from favor_stream.aveb.picture import place
-from favor_stream.aveb.script import Script
+from favor_stream.aveb.script import Noise, Script, Thing
 from favor_stream.records import SLICE_S
 
 PICTURE_AT_S = 0.25  # where in its slice a picture is taken
 EMIT_DELAY_S = 0.08  # a word counts as heard this long after it ended
+SPOKEN_WORDS = 2  # that one slice can hold; a third is heard with the next slice
 LEAST_SOUND_S = 0.15  # of a slice that a noise must fill to belong to it
 WINDOW = 10  # slices; motion can only be seen by comparing pictures inside one window
 
@@ -26,23 +27,38 @@ class SliceTruth:
     things: tuple[SeenThing, ...]  # left to right, at most two
     word: str | None  # on a card
     sounds: tuple[str, ...]
+    began: tuple[str, ...]  # those of the sounds that this slice is the first to hold
     spoken: tuple[str, ...]  # words
 
 
 def slices(script: Script) -> list[SliceTruth]:
     """One truth for each half second of the script."""
     count = int(script.duration_s / SLICE_S)
-    spoken: list[list[str]] = [[] for _ in range(count)]
-    for utterance in script.utterances:
-        for word in utterance.words:
-            spoken[min(count - 1, int((word.end_s + EMIT_DELAY_S) / SLICE_S))].append(word.text)
-    return [truth(script, k, tuple(spoken[k])) for k in range(count)]
+    waiting = [(word.text, word.end_s + EMIT_DELAY_S) for utterance in script.utterances for word in utterance.words]
+    out = []
+    for k in range(count):
+        due = [text for text, at_s in waiting[:SPOKEN_WORDS] if at_s < (k + 1) * SLICE_S or k + 1 == count]
+        waiting = waiting[len(due) :]
+        out.append(truth(script, k, tuple(due)))
+    return out
+
+
+def in_view(script: Script, at_s: float) -> list[tuple[Thing, tuple[float, float]]]:
+    """The things that a picture at `at_s` shows and where their centres are in it, left to right."""
+    shown = [(t, place(t, at_s)) for t in script.things if t.start_s <= at_s < t.end_s]
+    return sorted(shown, key=lambda item: item[1][0])
 
 
 def truth(script: Script, k: int, spoken: tuple[str, ...]) -> SliceTruth:
-    start_s, at_s = k * SLICE_S, k * SLICE_S + PICTURE_AT_S
-    things = sorted((t for t in script.things if t.start_s <= at_s < t.end_s), key=lambda t: place(t, at_s)[0])
-    seen = (SeenThing(t.colour, t.shape, t.motion if k % WINDOW and t.start_s <= at_s - SLICE_S else None) for t in things[:2])
+    at_s = k * SLICE_S + PICTURE_AT_S
+    things = [t for t, _ in in_view(script, at_s)[:2]]
+    seen = (SeenThing(t.colour, t.shape, t.motion if k % WINDOW and t.start_s <= at_s - SLICE_S else None) for t in things)
     words = [c.word for c in script.cards if c.start_s <= at_s < c.end_s]
-    heard = [n.kind for n in script.noises if min(n.end_s, start_s + SLICE_S) - max(n.start_s, start_s) >= LEAST_SOUND_S]
-    return SliceTruth(tuple(seen), words[0] if words else None, tuple(heard), spoken)
+    heard = [n for n in script.noises if filled(n, k) >= LEAST_SOUND_S]
+    began = tuple(n.kind for n in heard if filled(n, k - 1) < LEAST_SOUND_S)
+    return SliceTruth(tuple(seen), words[0] if words else None, tuple(n.kind for n in heard), began, spoken)
+
+
+def filled(noise: Noise, k: int) -> float:
+    """Seconds of slice `k` that a noise fills."""
+    return min(noise.end_s, (k + 1) * SLICE_S) - max(noise.start_s, k * SLICE_S)

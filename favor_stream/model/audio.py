@@ -24,13 +24,13 @@ FLOOR = 1e-8  # of the mel power. Fixed: a floor that follows the loudest moment
 
 @dataclass(slots=True)
 class AudioState:
-    """What the encoder remembers of one batch of streams; constant in size."""
+    """What the encoder remembers of one batch of streams; bounded by the left context."""
 
     sound: Tensor  # [B, FRAME - HOP] the last samples
     mel: Tensor  # [B, mels, 2] the last spectra
     stem: Tensor  # [B, D, 1] the last frame of the first convolution
     conv: list[Tensor]  # per layer [B, D, kernel - 1]
-    keys: list[Tensor]  # per layer [B, heads, left, D / heads]
+    keys: list[Tensor]  # per layer [B, heads, past, D / heads], past at most the left context
     values: list[Tensor]
     slices: int  # seen so far
 
@@ -102,15 +102,15 @@ class AudioEncoder(nn.Module):
     def start(self, batch: int = 1) -> AudioState:
         """The state before the first sample: silence."""
         c, weight = self.config, self.stem.weight
-        heads = weight.new_zeros(batch, c.heads, c.left_slices * c.tokens, c.width // c.heads)
+        nothing = weight.new_zeros(batch, c.heads, 0, c.width // c.heads)
         return AudioState(
             sound=weight.new_zeros(batch, FRAME - HOP),
             # Silence sits on the floor of the log-mel, not at zero.
             mel=weight.new_full((batch, c.mels, 2), (math.log10(FLOOR) + 4) / 4),
             stem=weight.new_zeros(batch, c.width, 1),
             conv=[weight.new_zeros(batch, c.width, c.kernel - 1) for _ in range(c.layers)],
-            keys=[heads] * c.layers,
-            values=[heads] * c.layers,
+            keys=[nothing] * c.layers,
+            values=[nothing] * c.layers,
             slices=0,
         )
 
@@ -132,11 +132,12 @@ class AudioEncoder(nn.Module):
         return self.norm(x), AudioState(series[:, -(FRAME - HOP) :], mel[..., -2:], stem[..., -1:], conv, keys, values, slices)
 
     def mask(self, slices: int, seen: int) -> Tensor:
-        """Which of [left context + new tokens] each new token may look at: [25 n, 25 (left + n)], True where it may."""
+        """Which of [past + new tokens] each new token may look at: [25 n, 25 (past + n)], True where it may."""
         left, tokens = self.config.left_slices, self.config.tokens
-        own = torch.arange(left, left + slices)[:, None]
-        other = torch.arange(left + slices)[None]
-        visible = (other <= own) & (other >= own - left) & (other >= left - seen)
+        past = min(left, seen)
+        own = torch.arange(past, past + slices)[:, None]
+        other = torch.arange(past + slices)[None]
+        visible = (other <= own) & (other >= own - left)
         return visible.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
     def forward(self, sound: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class FusionConfig:
     mlp: int = 1024
     slices_per_window: int = 10
     resolutions: tuple[int, ...] = (10, 1)  # slices that one read-out covers: the window, the single slice
-    queries: tuple[int, ...] = (4, 4)  # per read-out, one entry per resolution
+    queries: tuple[int, ...] = (4, 5)  # per read-out, one entry per resolution
     mask_direction: Literal["past", "future"] = "past"  # `future` is what the released FAVOR weights were trained with
     causal: bool = True  # False: no causal self-attention (ablation)
     synchronised: bool = True  # False: picture and sound tokens lie side by side instead of being paired (ablation)

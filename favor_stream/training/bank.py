@@ -29,16 +29,18 @@ HEIGHT, WIDTH = 120, 160
 class Clips:
     """Memory-mapped clips of one length."""
 
-    pictures: NDArray[np.uint8]  # [clips, slices, HEIGHT, WIDTH, 3]
+    pictures: NDArray[np.uint8]  # [clips, slices, HEIGHT, WIDTH, 3], or nothing
     sound: NDArray[np.int16]  # [clips, slices x 8000]
     rows: NDArray[np.int16]  # [clips, slices, labels.WIDTH]
     scripts: list[Script]
 
 
-def make_clips(folder: Path, tokenizer: Tokenizer, clips: int, slices: int, seed: int, density: float, workers: int) -> None:
-    """Write `clips` clips of `slices` slices into `folder`; shards that are there already are kept."""
+def make_clips(
+    folder: Path, tokenizer: Tokenizer, clips: int, slices: int, seed: int, density: float, pictures: bool, workers: int
+) -> None:
+    """Write `clips` clips of `slices` slices into `folder`, blind ones without `pictures`; shards that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(make_shard, folder, tokenizer.to_str(), slices, seed, density)
+    work = partial(make_shard, folder, tokenizer.to_str(), slices, seed, density, pictures)
     starts = range(0, clips, SHARD)
     with ProcessPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(work, starts), 1):
@@ -46,14 +48,14 @@ def make_clips(folder: Path, tokenizer: Tokenizer, clips: int, slices: int, seed
     print()
 
 
-def make_shard(folder: Path, tokenizer_json: str, slices: int, seed: int, density: float, start: int) -> None:
+def make_shard(folder: Path, tokenizer_json: str, slices: int, seed: int, density: float, pictures: bool, start: int) -> None:
     path = folder / f"{start:06d}.pickle"
     if path.exists():
         return
     tokenizer = Tokenizer.from_str(tokenizer_json)
     scripts = [world.draw(seed + start + i, slices * SLICE_S, "training", density=density) for i in range(SHARD)]
-    pictures = np.stack([[picture(s, k * SLICE_S + truth.PICTURE_AT_S) for k in range(slices)] for s in scripts])
-    np.save(folder / f"{start:06d}.pictures.npy", pictures)
+    seen = [[picture(s, k * SLICE_S + truth.PICTURE_AT_S) for k in range(slices)] for s in scripts] if pictures else []
+    np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))
     np.save(folder / f"{start:06d}.sound.npy", np.stack([np.round(soundtrack(s) * 32767).astype(np.int16) for s in scripts]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])
     path.with_suffix(".part").write_bytes(pickle.dumps((scripts, rows)))
@@ -82,19 +84,19 @@ def sample(script: Script, rows: NDArray[np.int16], until: int, asked: int, rng:
     return Sample(rows[:until], tuple(drawn))
 
 
-def make_samples(tokenizer: Tokenizer, count: int, asked: int, seed: int, workers: int) -> list[Sample]:
-    """Symbolic samples of 8 to 40 s: what is true and what may be asked, without a picture or a sound."""
-    work = partial(symbolic, tokenizer.to_str(), asked, seed)
+def make_samples(tokenizer: Tokenizer, count: int, lengths: tuple[int, ...], asked: int, seed: int, workers: int) -> list[Sample]:
+    """Symbolic samples of up to `lengths` slices: what is true and what may be asked, without a picture or a sound."""
+    work = partial(symbolic, tokenizer.to_str(), lengths, asked, seed)
     with ProcessPoolExecutor(workers) as pool:
         return [s for part in pool.map(work, range(0, count, 100)) for s in part]
 
 
-def symbolic(tokenizer_json: str, asked: int, seed: int, start: int) -> list[Sample]:
+def symbolic(tokenizer_json: str, lengths: tuple[int, ...], asked: int, seed: int, start: int) -> list[Sample]:
     tokenizer, rng = Tokenizer.from_str(tokenizer_json), np.random.default_rng((seed, start))
     out = []
     for at in range(start, start + 100):
-        slices = int(rng.choice([16, 24, 32, 48, 80], p=[0.2, 0.25, 0.35, 0.15, 0.05]))
-        script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "training", timed=world.guessed)
+        slices = int(rng.choice(lengths))
+        script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "training", rng.uniform(0.7, 2.2), world.guessed)
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
         out.append(sample(script, rows, until, asked, rng))

@@ -10,19 +10,21 @@ from tokenizers import Tokenizer
 
 from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SOUNDS
 from favor_stream.aveb.script import Script
-from favor_stream.aveb.truth import SliceTruth
+from favor_stream.aveb.truth import PICTURE_AT_S, SPOKEN_WORDS, SliceTruth, in_view
 from favor_stream.records import SLICE_S
 
-# Fields of a slice's labels, in order; 0 means none, except for sounds, which are 0 or 1 each.
+# Fields of a slice's labels, in order; 0 means none. A sound is 1 while it sounds and 2 in the slice where it begins.
 THING_FIELDS = 3  # colour, shape, motion
 CARD = 2 * THING_FIELDS
 SOUND = CARD + 1
 SPOKEN = SOUND + len(SOUNDS)
-SPOKEN_WORDS = 3  # words that end in one slice; a fourth is dropped
 WIDTH = SPOKEN + SPOKEN_WORDS
 SIZES = [len(COLOURS) + 1, len(SHAPES) + 1, len(MOTIONS) + 1] * 2 + [len(CARD_WORDS) + 1]  # classes of the fields before SOUND
 
+CELL_SIZES = (len(COLOURS) + 1, len(SHAPES) + 1, len(CARD_WORDS) + 1)  # classes of a cell's colour, shape and word
+
 LETTERS = " " + string.ascii_lowercase  # of the speech encoder's CTC targets; 0 is the blank
+ASPECT = 4 / 3  # of the world's pictures
 TOKENS_PER_S = 50  # of the audio encoder
 
 
@@ -37,10 +39,34 @@ def encode(truth: SliceTruth, tokenizer: Tokenizer) -> NDArray[np.int16]:
         )
     row[CARD] = CARD_WORDS.index(truth.word) + 1 if truth.word else 0
     for kind in truth.sounds:
-        row[SOUND + SOUNDS.index(kind)] = 1
-    for at, word in enumerate(truth.spoken[:SPOKEN_WORDS]):
+        row[SOUND + SOUNDS.index(kind)] = 1 + (kind in truth.began)
+    for at, word in enumerate(truth.spoken):
         row[SPOKEN + at] = tokenizer.encode(f" {word}").ids[0]
     return row
+
+
+def places(script: Script, k: int) -> NDArray[np.float32]:
+    """Where the left and the right thing of slice `k` are: [2, 2] x and y in 0..1 of the picture, NaN where there is none."""
+    out = np.full((2, 2), np.nan, np.float32)
+    for at, (_, where) in enumerate(in_view(script, k * SLICE_S + PICTURE_AT_S)[:2]):
+        out[at] = where
+    return out
+
+
+def cells(script: Script, k: int, side: int) -> NDArray[np.uint8]:
+    """What covers each cell of a `side` x `side` grid over the picture of slice `k`: [3, side x side] colour, shape, word."""
+    at_s = k * SLICE_S + PICTURE_AT_S
+    centre = (np.arange(side) + 0.5) / side
+    x, y = np.meshgrid(centre, centre)
+    out = np.zeros((3, side, side), np.uint8)
+    for thing, (left, top) in in_view(script, at_s):
+        near = np.hypot((x - left) * ASPECT, y - top) < thing.size
+        out[:2, near] = [[list(COLOURS).index(thing.colour) + 1], [SHAPES.index(thing.shape) + 1]]
+    for card in script.cards:
+        if card.start_s <= at_s < card.end_s:
+            near = (abs(x - card.x) < 0.2) & (abs(y - card.y) < max(card.height, 0.6 / side))
+            out[2, near] = CARD_WORDS.index(card.word) + 1
+    return out.reshape(3, -1)
 
 
 def letters(script: Script) -> NDArray[np.int16]:

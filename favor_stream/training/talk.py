@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
@@ -13,6 +14,8 @@ from favor_stream.llm import Prompt
 
 PROMPT = Prompt()
 IGNORED = -100
+SPREAD = 0.3  # of the memories have leaps in their positions
+FARTHEST = 8_000  # positions; ten minutes of favor-nano's stream are 6,500
 
 
 def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
@@ -35,11 +38,17 @@ def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
 
 
 def answer_loss(
-    llm: LlamaForCausalLM, tokenizer: Tokenizer, memory: Tensor, ids: Tensor, targets: Tensor
+    llm: LlamaForCausalLM,
+    tokenizer: Tokenizer,
+    memory: Tensor,
+    ids: Tensor,
+    targets: Tensor,
+    rng: np.random.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the answers, and which branches [B, M] would be answered word for word.
 
     memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.
+    With `rng` some memories are spread over many more positions than they fill, see `spread`.
     """
     batch, count, length = ids.shape
     table = llm.get_input_embeddings()
@@ -47,7 +56,8 @@ def answer_loss(
     memory = torch.cat([prefix, memory.to(prefix.dtype)], 1)
     x = torch.cat([memory, table(ids.flatten(1))], 1)
     remembered = memory.shape[1]
-    positions = torch.cat([torch.arange(remembered), torch.arange(remembered, remembered + length).repeat(count)])
+    places = torch.arange(remembered) if rng is None else spread(remembered, rng)
+    positions = torch.cat([places, (places[-1] + 1 + torch.arange(length)).repeat(count)])
     hidden = llm.model(
         inputs_embeds=x, attention_mask=visible(remembered, count, length), position_ids=positions[None], use_cache=False
     ).last_hidden_state[:, remembered:]
@@ -57,6 +67,16 @@ def answer_loss(
     right = torch.ones_like(wanted, dtype=torch.bool)
     right[wanted != IGNORED] = logits.argmax(-1) == wanted[wanted != IGNORED]
     return loss, right.unflatten(1, (count, length)).all(-1)
+
+
+def spread(tokens: int, rng: np.random.Generator) -> Tensor:
+    """Positions [tokens] that rise by one, but for a few leaps: so the model knows distances longer than its lessons."""
+    if tokens < 2 or rng.random() > SPREAD:
+        return torch.arange(tokens)
+    steps = np.ones(tokens, np.int64)
+    at = rng.integers(1, tokens, size=rng.integers(1, 4))
+    steps[at] += rng.integers(0, FARTHEST // 3, size=len(at))
+    return torch.from_numpy(np.cumsum(steps) - 1)
 
 
 def visible(remembered: int, count: int, length: int) -> Tensor:

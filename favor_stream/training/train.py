@@ -6,17 +6,19 @@ A run that was killed goes on after its last finished stage; data that is there 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from favor_stream.aveb.questions import corpus
 from favor_stream.model import weights
-from favor_stream.model.config import PRESETS
+from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
-from favor_stream.training import bank, stages
+from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -26,7 +28,8 @@ class Budget:
     """How much of everything; steps are optimiser steps."""
 
     clips: int  # of 16 s, with pictures and sound
-    samples: int  # symbolic, of 8 to 40 s
+    speech: int  # of 8 s, sound alone, dense with speech
+    samples: int  # symbolic, of each lesson
     sight: int
     hearing: int
     language: int
@@ -35,43 +38,73 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(clips=2000, samples=12_000, sight=1050, hearing=340, language=330, distil=200, join=120),
-    "smoke": Budget(clips=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
+    "nano": Budget(2000, speech=8000, samples=20_000, sight=2800, hearing=2800, language=1200, distil=1000, join=600),
+    "smoke": Budget(50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
-SLICES = 32  # of a training clip
-DENSITY = 2.0  # how much happens in a training clip, against the world's own pace
+SLICES, SPEECH_SLICES = 32, 16  # of a training clip
+LENGTHS = (16, 24, 24, 32, 32, 32, 48, 80, 160)  # of a symbolic memory, in slices, as often as they stand here
+DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
-def run(preset: str, out: Path, seed: int = 0) -> int:
-    """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work."""
+def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> int:
+    """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
+
+    `without` one of FAVOR's ideas ("causal", "synchronised") makes an ablation, into `out`/without-...: the Q-Former is made and
+    trained anew, alike, on the same encoders and language model.
+    """
     budget, work = BUDGETS[preset], out / "work"
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    config = PRESETS["favor-nano"]
+    config = without_idea(PRESETS["favor-nano"], without)
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
     model, oracle = Favor(config), Oracle(config)
-    workers = torch.get_num_threads()
-    bank.make_clips(
-        work / "clips", tokenizer, budget.clips, SLICES, seed=1_000_000 * (seed + 1), density=DENSITY, workers=workers
-    )
-    clips = list(bank.shards(work / "clips"))
-    stages.see(model, clips, work, budget.sight, rng)
-    stages.hear(model, clips, work, budget.hearing, rng)
-    if not (work / "language.pt").exists():
-        samples = bank.make_samples(tokenizer, budget.samples, asked=10, seed=seed + 1, workers=workers)
-        stages.speak(model, oracle, tokenizer, samples, work, budget.language, rng)
-    else:
-        stages.speak(model, oracle, tokenizer, [], work, budget.language, rng)
+    clips = encoders(model, tokenizer, budget, work, seed, rng)
+    lessons = [] if (work / "language.pt").exists() else symbols(tokenizer, budget.samples, seed)
+    language.speak(model, oracle, tokenizer, lessons, work, budget.language, rng)
     model.eval()
-    encoded = stages.features(model, clips)
-    stages.distil("distil", model.fusion, oracle, clips, encoded, work, budget.distil, rng)
-    stages.join("join", model.fusion, model, tokenizer, clips, encoded, work, budget.join, rng)
-    facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers}
-    weights.save(out, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
-    plot(work / "curves.jsonl", out / "curves.png")
-    print(f"wrote {out}")
+    encoded = fusion.features(model, clips)
+    ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
+    fusion.distil(f"distil{ending}", model, oracle, clips, encoded, work, budget.distil, rng)
+    fusion.join(f"join{ending}", model, tokenizer, clips, encoded, work, budget.join, rng)
+    facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
+    weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
+    plot(work / "curves.jsonl", folder / "curves.png")
+    print(f"wrote {folder}")
     return 0
+
+
+def without_idea(config: ModelConfig, idea: str | None) -> ModelConfig:
+    fusion = {
+        None: config.fusion,
+        "causal": replace(config.fusion, causal=False),
+        "synchronised": replace(config.fusion, synchronised=False),
+    }
+    return replace(config, fusion=fusion[idea])
+
+
+def encoders(
+    model: Favor, tokenizer: Tokenizer, budget: Budget, work: Path, seed: int, rng: np.random.Generator
+) -> list[bank.Clips]:
+    """Make the data and teach both encoders; returns the clips with pictures."""
+    make = partial(bank.make_clips, tokenizer=tokenizer, workers=workers())
+    seeds = 10_000_000 * seed + 1_000_000, 10_000_000 * seed + 5_000_000
+    make(work / "clips", clips=budget.clips, slices=SLICES, seed=seeds[0], density=DENSITY, pictures=True)
+    make(work / "speech", clips=budget.speech, slices=SPEECH_SLICES, seed=seeds[1], density=SPEECH_DENSITY, pictures=False)
+    clips = list(bank.shards(work / "clips"))
+    sight.see(model, clips, work, budget.sight, rng)
+    hearing.hear(model, list(bank.shards(work / "speech")), work, budget.hearing, rng)
+    return clips
+
+
+def symbols(tokenizer: Tokenizer, count: int, seed: int) -> list[list[bank.Sample]]:
+    """Two lessons of `count` samples each: short memories, and all lengths."""
+    make = partial(bank.make_samples, tokenizer, count, asked=10, workers=workers())
+    return [make(lengths=(language.SHORT,), seed=10 * seed + 1), make(lengths=LENGTHS, seed=10 * seed + 2)]
+
+
+def workers() -> int:
+    return torch.get_num_threads()
 
 
 def stage_seconds(curves: Path) -> dict[str, float]:

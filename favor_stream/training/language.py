@@ -1,0 +1,88 @@
+"""Teaches the LLM to answer from the world's own truth written as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from favor_stream.model.favor import Favor
+from favor_stream.training import bank, talk
+from favor_stream.training.loop import faster, train
+from favor_stream.training.oracle import Oracle
+
+USUAL = 40  # slices of a memory, up to which a batch is whole
+SHORT = 16  # slices of a memory in the first lesson
+
+
+class Language(nn.Module):
+    def __init__(self, model: Favor, oracle: Oracle) -> None:
+        super().__init__()
+        self.llm, self.oracle = model.llm, oracle
+
+
+def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
+    """Slice tokens [B, S, Q, D] and one window read-out [B, Q, D] per started window, in the order of the agent's cache."""
+    parts = []
+    for at, window in enumerate(windows):
+        parts += [slices[:, at * size : (at + 1) * size].flatten(1, 2), window]
+    return torch.cat(parts, 1)
+
+
+def speak(
+    model: Favor,
+    oracle: Oracle,
+    tokenizer: Tokenizer,
+    lessons: list[list[bank.Sample]],
+    folder: Path,
+    steps: int,
+    rng: np.random.Generator,
+) -> None:
+    """Teach `model.llm` and `oracle` together: equally many steps of each lesson, the short memories before the long ones."""
+    language = Language(model, oracle)
+    size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
+    batches = (batch for samples in lessons for batch in islice(batched(samples, 32, rng), -(-steps // len(lessons))))
+
+    def step() -> tuple[Tensor, dict[str, float]]:
+        chosen = next(batches)
+        rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
+        ids, targets = talk.branches([s.asked for s in chosen], tokenizer)
+        far = None if rows.shape[1] <= SHORT else rng
+        with faster():
+            slices, windows = oracle.memory(rows, size, words)
+            loss, right = talk.answer_loss(model.llm, tokenizer, remember(slices, windows, size), ids, targets, far)
+        # The readers learn from the truth what they will hold the Q-Former to.
+        reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
+        return loss + 0.1 * reading, scores(chosen, right)
+
+    train("language", folder, language, step, steps, 2e-3)
+
+
+def batched(samples: list[bank.Sample], size: int, rng: np.random.Generator) -> Iterator[list[bank.Sample]]:
+    """Batches of equally long samples, endlessly, each epoch in another order; long memories come in smaller batches."""
+    while True:
+        order = rng.permutation(len(samples))
+        order = order[np.argsort([len(samples[i].rows) + rng.random() for i in order], kind="stable")]
+        groups: dict[int, list[bank.Sample]] = {}
+        out = []
+        for i in order:
+            group = groups.setdefault(len(samples[i].rows), [])
+            group.append(samples[i])
+            if len(group) == min(size, max(4, size * USUAL // len(samples[i].rows))):
+                out.append(groups.pop(len(samples[i].rows)))
+        yield from (out[i] for i in rng.permutation(len(out)))
+
+
+def scores(chosen: list[bank.Sample], right: Tensor) -> dict[str, float]:
+    """Share of questions answered word for word, for each kind."""
+    by_kind: dict[str, list[float]] = {}
+    for sample, row in zip(chosen, right, strict=True):
+        for question, hit in zip(sample.asked, row.tolist(), strict=True):
+            by_kind.setdefault(question.kind, []).append(hit)
+            by_kind.setdefault("all", []).append(hit)
+    return {kind: float(np.mean(hits)) for kind, hits in sorted(by_kind.items())}
