@@ -68,13 +68,14 @@ def test_every_word_of_the_world_is_one_token() -> None:
             assert all(len(tokenizer.encode(f" {word}").ids) == 1 for word in plain), wording
 
 
-def test_answers_are_taught_on_branches_as_the_agent_asks() -> None:
+def test_answers_are_taught_on_branches_as_the_agent_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = talkative_model()
     memory = torch.randn(1, 6, model.config.llm.width)
     asked = (Question("a", "what do you see now?", "red circle"), Question("b", "yes?", "no"))
     ids, targets = talk.branches([asked], tokenizer)
-    together, _ = talk.answer_loss(model.llm, tokenizer, memory, ids, targets)
     apart = []
+    monkeypatch.setattr(talk, "ASKING", 0.0)
+    together, _ = talk.answer_loss(model.llm, tokenizer, memory, ids, targets)
     for question in asked:
         one = talk.branches([(question,)], tokenizer)
         loss, _ = talk.answer_loss(model.llm, tokenizer, memory, *one)
@@ -88,7 +89,7 @@ def test_leaps_in_positions_keep_the_order_and_reach_as_far_as_a_full_memory() -
     drawn = [talk.spread(200, rng) for _ in range(300)]
     assert all((places.diff() >= 1).all() and places[0] == 0 for places in drawn)
     plain = [bool(places[-1] == 199) for places in drawn]
-    assert 0.6 < np.mean(plain) < 0.8
+    assert 0.78 < np.mean(plain) < 0.92
     assert 6_000 < max(places[-1].item() for places in drawn) < 9_000
 
 
@@ -106,7 +107,8 @@ def test_training_lays_the_memory_out_as_the_session_does() -> None:
 
 def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
     config = PRESETS["favor-nano"]
-    oracle, words = Oracle(config), torch.randn(config.llm.vocabulary, config.llm.width)
+    tokenizer = train_tokenizer(questions.corpus(500, 0), config.llm.vocabulary)
+    oracle, words = Oracle(config, tokenizer), torch.randn(config.llm.vocabulary, config.llm.width)
     rows = torch.zeros(2, 12, labels.WIDTH, dtype=torch.long)
     slices, windows = oracle.memory(rows, 10, words)
     assert slices.shape == (2, 12, config.fusion.queries_of(1), config.llm.width)

@@ -100,6 +100,7 @@ def test_truth_of_a_slice() -> None:
         ("said", 8.0, {}, "turn left"),
         ("said", 2.0, {}, "nothing"),
         ("sounds", 8.0, {}, "bell, siren, bell"),
+        ("story", 8.0, {}, "red circle, bell, word exit, blue square, siren, bell"),
         ("colour", 8.0, {"shape": "square"}, "blue"),
         ("shape", 8.0, {"colour": "red"}, "circle"),
         ("word", 8.0, {}, "exit"),

@@ -43,6 +43,7 @@ class Task:
 TASKS = (
     Task("speech", ("said", "said_last"), "WER", 0.05),
     Task("sound events", ("sounds",), "F1", 0.90),
+    Task("story", ("story",), "F1", 0.90),
     Task("colour and shape", ("colour", "shape"), "accuracy", 0.95),
     Task("order", ("first", "last", "after", "before", "sound_order", "cross_order"), "accuracy", 0.90),
     Task("co-occurrence", ("seen_during", "heard_during"), "accuracy", 0.90),

@@ -84,8 +84,18 @@ def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] 
 
 def pictured(item: Thing | Card, count: int) -> bool:
     """Whether one of the first `count` pictures shows it."""
-    first = int(np.ceil((item.start_s - PICTURE_AT_S) / SLICE_S))
-    return max(first, 0) < count and max(first, 0) * SLICE_S + PICTURE_AT_S < item.end_s
+    return first_picture(item) < count and first_picture(item) * SLICE_S + PICTURE_AT_S < item.end_s
+
+
+def first_picture(item: Thing | Card) -> int:
+    """The first slice whose picture may show it."""
+    return max(0, int(np.ceil((item.start_s - PICTURE_AT_S) / SLICE_S)))
+
+
+def first_sound(noise: Noise) -> int:
+    """The first slice that it fills enough of to be heard."""
+    k = int(noise.start_s / SLICE_S)
+    return k if (k + 1) * SLICE_S - noise.start_s >= LEAST_SOUND_S else k + 1
 
 
 def name(thing: Thing) -> str:
@@ -133,6 +143,14 @@ def said_last(v: View, rng: Rng) -> Asked | None:
 
 def sounds(v: View, rng: Rng) -> Asked | None:
     return ({}, ", ".join(v.heard_kinds) or "nothing") if len(v.noises) <= 6 else None
+
+
+def story(v: View, rng: Rng) -> Asked | None:
+    """Everything but speech, in the order of slices; within a slice things, words, sounds."""
+    events = [(first_picture(t), 0, name(t)) for t in v.things] + [(first_picture(c), 1, f"word {c.word}") for c in v.cards]
+    events += [(first_sound(n), 2, n.kind) for n in v.noises]
+    told = [text for _, _, text in sorted(events, key=lambda event: event[:2])]
+    return ({}, ", ".join(told) or "nothing") if len(told) <= 10 else None
 
 
 def colour(v: View, rng: Rng) -> Asked | None:
@@ -296,6 +314,7 @@ KINDS = {
     "said": Kind(said, 1.5, ("what was said?", "what did they say?", "write down what was said")),
     "said_last": Kind(said_last, 2.0, ("what was said last?", "what did they say last?", "write down what was said last")),
     "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
+    "story": Kind(story, 6.0, ("what happened?", "tell me what happened", "list what happened in order")),
     "colour": Kind(
         colour, 1.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
     ),

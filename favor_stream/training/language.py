@@ -16,7 +16,8 @@ from favor_stream.training import bank, talk
 from favor_stream.training.loop import faster, train
 from favor_stream.training.oracle import Oracle
 
-USUAL = 40  # slices of a memory, up to which a batch is whole
+BATCH = 16  # memories: many small steps, or questions never learn to look things up
+USUAL = 32  # slices of a memory, up to which a batch is whole
 SHORT = 16  # slices of a memory in the first lesson
 
 
@@ -24,6 +25,8 @@ class Language(nn.Module):
     def __init__(self, model: Favor, oracle: Oracle) -> None:
         super().__init__()
         self.llm, self.oracle = model.llm, oracle
+        # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
+        nn.init.normal_(self.llm.model.embed_tokens.weight, std=0.1)
 
 
 def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
@@ -46,7 +49,7 @@ def speak(
     """Teach `model.llm` and `oracle` together: equally many steps of each lesson, the short memories before the long ones."""
     language = Language(model, oracle)
     size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
-    batches = (batch for samples in lessons for batch in islice(batched(samples, 32, rng), -(-steps // len(lessons))))
+    batches = (batch for samples in lessons for batch in islice(batched(samples, BATCH, rng), -(-steps // len(lessons))))
 
     def step() -> tuple[Tensor, dict[str, float]]:
         chosen = next(batches)
@@ -60,7 +63,7 @@ def speak(
         reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
         return loss + 0.1 * reading, scores(chosen, right)
 
-    train("language", folder, language, step, steps, 2e-3)
+    train("language", folder, language, step, steps, 1.5e-3)
 
 
 def batched(samples: list[bank.Sample], size: int, rng: np.random.Generator) -> Iterator[list[bank.Sample]]:

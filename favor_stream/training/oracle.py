@@ -6,34 +6,41 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from favor_stream.aveb.lexicon import SOUNDS
+from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SOUNDS
 from favor_stream.model.config import ModelConfig
 from favor_stream.training import labels
 
 QUERIES = 5  # a slice's tokens: left thing, right thing, card and sounds, first word, second word
 WINDOW_QUERIES = 4  # a window's: the same, the words as one
-SCALE = 0.3  # standard deviation of what is added up
+SCALE = 0.1  # standard deviation of what is added up
+FIELDS = (list(COLOURS), list(SHAPES), list(MOTIONS)) * 2 + (CARD_WORDS,)
 TOKEN_OF_FIELD = (0, 0, 0, 1, 1, 1, 2)
 
 
 class Oracle(nn.Module):
-    """Labels of slices -> the tokens that a perfect Q-Former would write, and readers that tell labels from tokens."""
+    """Labels of slices -> the tokens that a perfect Q-Former would write, and readers that tell labels from tokens.
 
-    def __init__(self, config: ModelConfig) -> None:
+    A token is the sum of the LLM's own vectors for the words that describe it, each turned a little by what it is (a colour, a
+    sound). So a question finds by its own words what it asks for, and an answer needs no dictionary.
+    """
+
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
         width = config.llm.width
 
-        def table(size: int) -> nn.Embedding:
-            embedding = nn.Embedding(size, width)
-            nn.init.normal_(embedding.weight, std=SCALE)
-            return embedding
+        def role() -> nn.Linear:
+            linear = nn.Linear(width, width, bias=False)
+            nn.init.eye_(linear.weight)
+            return linear
 
-        self.fields = nn.ModuleList(table(size) for size in labels.SIZES)
-        self.sounding, self.beginning = table(len(SOUNDS)), table(len(SOUNDS))
-        self.spoken = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.spoken.weight)
+        self.names = [first_tokens(words, tokenizer) for words in FIELDS]
+        self.sound_names = first_tokens(list(SOUNDS), tokenizer)
+        self.fields = nn.ModuleList(role() for _ in FIELDS)
+        self.sounding, self.beginning, self.spoken = role(), role(), role()
+        nn.init.orthogonal_(self.beginning.weight)
         self.slots = nn.Parameter(torch.randn(QUERIES + WINDOW_QUERIES, width) * SCALE)
         self.readers = nn.ModuleList(nn.Linear(width, size) for size in labels.SIZES)
         self.sound_reader = nn.Linear(width, 2 * len(SOUNDS))
@@ -42,15 +49,19 @@ class Oracle(nn.Module):
     def slices(self, rows: Tensor, words: Tensor) -> Tensor:
         """[..., S, WIDTH] labels -> [..., S, 5, D]; `words` is the LLM's table of word vectors [vocabulary, D].
 
-        A word heard is at first the word itself, as the LLM writes it, so that repeating it needs no dictionary. What all word
-        vectors have in common is taken off: it grows in training until nothing else could be told.
+        What all word vectors have in common is taken off: it grows in training until nothing else could be told.
         """
-        fields = [table(rows[..., at]) for at, table in enumerate(self.fields)]
-        sounds = rows[..., labels.SOUND : labels.SPOKEN]
-        heard = (sounds > 0).float() @ self.sounding.weight + (sounds == 2).float() @ self.beginning.weight
-        seen = torch.stack([sum(fields[:3]), sum(fields[3:6]), fields[6] + heard], -2)
         vectors = F.layer_norm(words - words.mean(0), words.shape[-1:]) * SCALE
-        said = self.spoken(F.embedding(rows[..., labels.SPOKEN :], vectors))
+        nothing = vectors.new_zeros(1, vectors.shape[-1])
+        fields = [
+            F.embedding(rows[..., at], torch.cat([nothing, role(vectors[names])]))
+            for at, (role, names) in enumerate(zip(self.fields, self.names, strict=True))
+        ]
+        sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
+        heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
+        spoken = rows[..., labels.SPOKEN :]
+        said = self.spoken(F.embedding(spoken, vectors)) * (spoken > 0).unsqueeze(-1)
+        seen = torch.stack([sum(fields[:3]), sum(fields[3:6]), fields[6] + heard], -2)
         return torch.cat([seen, said], -2) + self.slots[:QUERIES]
 
     def window(self, slices: Tensor) -> Tensor:
@@ -75,3 +86,8 @@ class Oracle(nn.Module):
         right = [(g.argmax(-1) == t)[t > 0].float().mean().item() for g, t in zip(guesses, truths, strict=True)]
         named = dict(zip(("colour", "shape", "motion", "right", "", "", "card", "word", "word_2"), right, strict=True))
         return torch.stack(losses).sum(), {name: value for name, value in named.items() if name and value == value}
+
+
+def first_tokens(words: list[str], tokenizer: Tokenizer) -> Tensor:
+    """Each word's first token: of this world's words, the only one."""
+    return torch.tensor([tokenizer.encode(f" {word}").ids[0] for word in words])

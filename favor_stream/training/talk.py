@@ -13,8 +13,9 @@ from favor_stream.aveb.questions import Question
 from favor_stream.llm import Prompt
 
 PROMPT = Prompt()
-IGNORED = -100
-SPREAD = 0.3  # of the memories have leaps in their positions
+IGNORED, PAD = -100, 0
+ASKING = 0.2  # weight of a question's words against an answer's
+SPREAD = 0.15  # of the memories have leaps in their positions
 FARTHEST = 8_000  # positions; ten minutes of favor-nano's stream are 6,500
 
 
@@ -45,8 +46,9 @@ def answer_loss(
     targets: Tensor,
     rng: np.random.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the answers, and which branches [B, M] would be answered word for word.
+    """Cross-entropy of the answers and, lighter, of the questions; and which branches [B, M] would be answered word for word.
 
+    Questions are worth predicting: their words name what is in the memory, so looking things up is learned from them too.
     memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.
     With `rng` some memories are spread over many more positions than they fill, see `spread`.
     """
@@ -64,6 +66,9 @@ def answer_loss(
     wanted = targets.flatten(1)
     logits = llm.lm_head(hidden[wanted != IGNORED]).float()
     loss = F.cross_entropy(logits, wanted[wanted != IGNORED])
+    following = F.pad(ids[..., 1:], (0, 1)).flatten(1)
+    asking = (wanted == IGNORED) & (following != PAD)
+    loss = loss + ASKING * F.cross_entropy(llm.lm_head(hidden[asking]).float(), following[asking])
     right = torch.ones_like(wanted, dtype=torch.bool)
     right[wanted != IGNORED] = logits.argmax(-1) == wanted[wanted != IGNORED]
     return loss, right.unflatten(1, (count, length)).all(-1)

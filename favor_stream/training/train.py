@@ -38,11 +38,12 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(2000, speech=8000, samples=20_000, sight=2800, hearing=2800, language=1200, distil=1000, join=600),
+    "nano": Budget(2000, speech=8000, samples=16_000, sight=2800, hearing=2800, language=2600, distil=700, join=450),
     "smoke": Budget(50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
-LENGTHS = (16, 24, 24, 32, 32, 32, 48, 80, 160)  # of a symbolic memory, in slices, as often as they stand here
+# Of symbolic memories, in slices, as often as they stand here.
+LESSONS = ((8,), (16,), (16, 24, 24, 32, 32, 32, 48, 80, 160))
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
@@ -58,7 +59,7 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     rng = np.random.default_rng(seed)
     config = without_idea(PRESETS["favor-nano"], without)
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
-    model, oracle = Favor(config), Oracle(config)
+    model, oracle = Favor(config), Oracle(config, tokenizer)
     clips = encoders(model, tokenizer, budget, work, seed, rng)
     lessons = [] if (work / "language.pt").exists() else symbols(tokenizer, budget.samples, seed)
     language.speak(model, oracle, tokenizer, lessons, work, budget.language, rng)
@@ -98,9 +99,9 @@ def encoders(
 
 
 def symbols(tokenizer: Tokenizer, count: int, seed: int) -> list[list[bank.Sample]]:
-    """Two lessons of `count` samples each: short memories, and all lengths."""
-    make = partial(bank.make_samples, tokenizer, count, asked=10, workers=workers())
-    return [make(lengths=(language.SHORT,), seed=10 * seed + 1), make(lengths=LENGTHS, seed=10 * seed + 2)]
+    """Lessons of `count` samples each: very short memories, short ones, all lengths."""
+    make = partial(bank.make_samples, tokenizer, count, asked=7, workers=workers())
+    return [make(lengths=lengths, seed=10 * seed + number) for number, lengths in enumerate(LESSONS, 1)]
 
 
 def workers() -> int:
