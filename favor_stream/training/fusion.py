@@ -17,6 +17,7 @@ from favor_stream.training.language import remember, scores
 from favor_stream.training.loop import faster, train
 from favor_stream.training.oracle import Oracle
 
+BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
 
 
@@ -98,13 +99,13 @@ def join(
     def step() -> tuple[Tensor, dict[str, float]]:
         at = int(rng.integers(len(clips)))
         until = total if rng.random() < 0.3 else int(rng.integers(6, total + 1))
-        chosen = rng.permutation(bank.SHARD)[:20]
-        samples = [bank.sample(clips[at].scripts[n], clips[at].rows[n], until, 10, rng) for n in chosen]
+        chosen = rng.permutation(bank.SHARD)[:BATCH]
+        samples = [bank.sample(clips[at].scripts[n], clips[at].rows[n], until, ASKED, rng) for n in chosen]
         seen, heard = (x[torch.from_numpy(chosen), :until].float() for x in encoded[at])
         ids, targets = talk.branches([s.asked for s in samples], tokenizer)
         with faster():
             slices, windows = perceive(model.fusion, seen, heard)
-            loss, right = talk.answer_loss(model.llm, tokenizer, remember(slices, windows, size), ids, targets, rng)
+            loss, right = talk.answer_loss(model.llm, tokenizer, remember(slices, windows, size), ids, targets)
         similar = torch.stack([diversity_loss(w) for w in windows]).mean()
         return loss + DIVERSITY * similar, scores(samples, right)
 

@@ -38,7 +38,7 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(2000, speech=8000, samples=16_000, sight=2800, hearing=2800, language=2600, distil=700, join=450),
+    "nano": Budget(2000, speech=8000, samples=16_000, sight=2800, hearing=2800, language=2600, distil=700, join=1200),
     "smoke": Budget(50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
