@@ -43,7 +43,8 @@ def test_chain_loop_and_capture_are_measured(config: Config) -> None:
 
 def test_context_of_each_length_is_still_remembered_when_it_is_asked(config: Config) -> None:
     rows = bench.first_token(replace(config, context_s=5.0), minutes=(1, 2))
-    assert [row.value for row in rows if row.name.startswith("context held")] == [1, 2]  # whatever the agent's own memory
+    held = [row.value for row in rows if row.name.startswith("context held")]
+    assert held == pytest.approx([1, 2], abs=0.05)  # whatever the agent's own memory
 
 
 def test_table_is_aligned_and_says_what_was_reached() -> None:

@@ -61,7 +61,7 @@ class Oracle(nn.Module):
         heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
         spoken = rows[..., labels.SPOKEN :]
         said = self.spoken(F.embedding(spoken, vectors)) * (spoken > 0).unsqueeze(-1)
-        seen = torch.stack([sum(fields[:3]), sum(fields[3:6]), fields[6] + heard], -2)
+        seen = torch.stack([fields[0] + fields[1] + fields[2], fields[3] + fields[4] + fields[5], fields[6] + heard], -2)
         return torch.cat([seen, said], -2) + self.slots[:QUERIES]
 
     def window(self, slices: Tensor) -> Tensor:
