@@ -44,6 +44,7 @@ BUDGETS = {
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # Of symbolic memories, in slices, as often as they stand here.
 LESSONS = ((8,), (16,), (16, 24, 24, 32, 32, 32, 48, 80, 160))
+LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
@@ -115,7 +116,7 @@ def stage_seconds(curves: Path) -> dict[str, float]:
 
 
 def plot(curves: Path, picture: Path) -> None:
-    """Learning curves of every stage as a PNG."""
+    """Learning curves of every stage as a PNG: losses above, shares of what is right below."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -123,13 +124,18 @@ def plot(curves: Path, picture: Path) -> None:
 
     lines = [json.loads(line) for line in curves.read_text().splitlines()]
     names = list(dict.fromkeys(line["stage"] for line in lines))
-    figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.2))
-    for axis, name in zip(np.atleast_1d(axes), names, strict=True):
+    figure, axes = pyplot.subplots(2, len(names), figsize=(3.2 * len(names), 5), squeeze=False)
+    for (above, below), name in zip(axes.T, names, strict=True):
         rows = [line for line in lines if line["stage"] == name]
-        for key in rows[0].keys() - {"stage", "step", "seconds"}:
-            axis.plot([r["step"] for r in rows if key in r], [r[key] for r in rows if key in r], label=key)
-        axis.set(title=name, xlabel="step", yscale="log" if max(r["loss"] for r in rows) > 2 else "linear")
-        axis.legend(fontsize=6)
+        keys = sorted({key for row in rows for key in row} - {"stage", "step", "seconds"})
+        for key in keys:
+            many = len(keys) > MOST_CURVES and key not in LOSSES and key != "all"
+            axis, style = above if key in LOSSES else below, {"color": "0.8"} if many else {"label": key, "zorder": 3}
+            axis.plot([r["step"] for r in rows if key in r], [r[key] for r in rows if key in r], linewidth=1, **style)
+        above.set(title=name, yscale="log")
+        below.set(xlabel="step", ylim=(0, 1.02))
+        above.legend(fontsize=6)
+        below.legend(fontsize=6, loc="lower right")
     figure.tight_layout()
     figure.savefig(picture, dpi=90)
     pyplot.close(figure)
