@@ -172,7 +172,8 @@ def timed_first(session: Session) -> float:
 
 def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float:
     """Seconds to read a context as long as the session's into an empty cache."""
-    llm = Llm(model.llm, tokenizer, Prompt(), room(model, session.remembered_s[1] - session.remembered_s[0]))
+    as_long = room(model, session.remembered_s[1] - session.remembered_s[0])
+    llm = Llm(model.llm, tokenizer, Prompt(), as_long, model.config.llm.look_back)
     context = torch.randn(session.tokens - llm.tokens, model.config.llm.width)
     started_s = time.perf_counter()
     for at in range(0, len(context), BRANCH_TOKENS):

@@ -5,7 +5,8 @@ It knows tokens, segments, positions and the stream time they cover; it knows ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +222,20 @@ class WindowCache(Cache):
         mask[:, self.length :].masked_fill_(~sees, -torch.inf)
         positions = torch.cat([torch.arange(shared), *(torch.arange(shared, shared + length) for length in lengths)]).to(device)
         return (self.next_position + positions)[None], mask[None, None]
+
+    @contextmanager
+    def looking_back(self, tokens: int | None) -> Iterator[None]:
+        """Inside, a pass sees only so many tokens before it, the prefix as long as it is among them; None: all.
+
+        What is read so costs the same however much is remembered, and knows nothing of what was long ago.
+        """
+        first = self._span.first
+        if tokens is not None:
+            self._span.first = max(first, self._span.end - tokens)
+        try:
+            yield
+        finally:
+            self._span.first = first
 
     def require(self, tokens: int, what: str = "the input") -> None:
         """Raises `ConfigError` if the branch has no room for so many tokens more."""

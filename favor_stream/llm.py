@@ -44,11 +44,15 @@ class Llm:
     A question is read on a branch of the cache and leaves no trace there, unless the dialogue is kept. Several viewers may share
     one model; each has its own `Llm`. One thread only, and while an answer is being written everything else waits for it.
 
+    A window sees `look_back` tokens before it (None: all), a question sees everything. The model must be trained so.
+
     Raises `ConfigError` where model, tokenizer, prompt and room do not fit together.
     """
 
-    def __init__(self, model: LlamaForCausalLM, tokenizer: Tokenizer, prompt: Prompt, room: Room) -> None:
-        self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
+    def __init__(
+        self, model: LlamaForCausalLM, tokenizer: Tokenizer, prompt: Prompt, room: Room, look_back: int | None = None
+    ) -> None:
+        self.model, self.tokenizer, self.prompt, self._look_back = model, tokenizer, prompt, look_back
         self.cache = WindowCache(model, room)
         self._control = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
         self._eos = self._token(self.prompt.eos)
@@ -77,7 +81,8 @@ class Llm:
         """
         self._check_free()
         self.cache.require(len(tokens), "a window")
-        self._read(tokens)
+        with self.cache.looking_back(self._look_back):
+            self._read(tokens)
         self._commit(start_s, end_s)
 
     def generate(

@@ -54,7 +54,7 @@ class Session:
         self._model = model
         self._max_answer_tokens = max_answer_tokens
         self._room = room(model, context_s)
-        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room)
+        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back)
         self._state = model.start()
         self._open: list[Stretch] = []  # the open window's slices
         self._waiting: deque[Stretch] = deque()  # windows that closed while an answer was being written
@@ -89,9 +89,9 @@ class Session:
     def see(self, piece: Slice) -> None:
         """Perceive the next slice. When it closes a window, the LLM reads the window's tokens into its memory.
 
-        Reading costs a pass over the whole memory, and one for ten slices is as good as ten: until then a question brings the
-        open window's tokens along on its branch. While an answer is being written, windows wait for its end; no more of them
-        than the memory holds, for the oldest would be forgotten as they are read.
+        One pass for ten slices is as good as ten: until then a question brings the open window's tokens along on its branch.
+        While an answer is being written, windows wait for its end; no more of them than the memory holds, for the oldest would
+        be forgotten as they are read.
         """
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")

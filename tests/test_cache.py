@@ -65,8 +65,17 @@ def pinned(model: LlamaForCausalLM, room: Room = ROOM, prefix: int = 5) -> Windo
     return cache
 
 
-def append(model: LlamaForCausalLM, cache: WindowCache, tokens: Tensor, time_s: float = 0.0, *, is_text: bool = False) -> Tensor:
-    hidden = read(model, cache, tokens)
+def append(
+    model: LlamaForCausalLM,
+    cache: WindowCache,
+    tokens: Tensor,
+    time_s: float = 0.0,
+    *,
+    is_text: bool = False,
+    look_back: int | None = None,
+) -> Tensor:
+    with cache.looking_back(look_back):
+        hidden = read(model, cache, tokens)
     cache.commit(time_s, time_s + 1.0, is_text=is_text)
     if cache.is_over:
         cache.evict()
@@ -314,7 +323,9 @@ def offline(model: LlamaForCausalLM, tokens: Tensor, seen: Sequence[Tensor]) -> 
 
 
 @torch.inference_mode()
-def errors_against_offline(dtype: torch.dtype, room: Room, windows: int, window: int = 8) -> tuple[Tensor, int]:
+def errors_against_offline(
+    dtype: torch.dtype, room: Room, windows: int, window: int = 8, look_back: int | None = None
+) -> tuple[Tensor, int]:
     """Streams windows, each tenth one a text: the relative logit error of each, and how many rebases it took."""
     model, definition = llama(dtype), llama(dtype).double()
     cache, prefix = WindowCache(model, room), 5
@@ -324,9 +335,11 @@ def errors_against_offline(dtype: torch.dtype, room: Room, windows: int, window:
     cache.pin()
     for index in range(windows):
         alive = [*range(prefix), *(row for segment in cache.segments for row in born[int(segment.start_s)])]
-        seen.append(torch.tensor([*alive, *born[index]]))
+        near = alive if look_back is None else alive[-look_back:]
+        seen.append(torch.tensor([*near, *born[index]]))
         position = cache.next_position
-        streamed.append(append(model, cache, tokens[born[index].start : born[index].stop], float(index), is_text=index % 10 == 0))
+        part = tokens[born[index].start : born[index].stop]
+        streamed.append(append(model, cache, part, float(index), is_text=index % 10 == 0, look_back=look_back))
         rebases += cache.next_position < position
     ours = model.lm_head(torch.cat(streamed)).double()
     theirs = offline(definition, tokens.double(), seen)
@@ -340,6 +353,22 @@ def test_float32_stays_with_the_definition_over_two_thousand_windows() -> None:
     assert rebases >= 50
     assert error.max() < 2e-5
     assert error[-500:].mean() < 1.2 * error[50:550].mean()
+
+
+@pytest.mark.parametrize("look_back", [1, 20, 200])
+def test_float32_stays_with_the_definition_when_a_window_looks_back_a_little(look_back: int) -> None:
+    error, rebases = errors_against_offline(torch.float32, Room(96, 64, branch_tokens=16), windows=400, look_back=look_back)
+    assert rebases >= 20
+    assert error.max() < 2e-5
+
+
+def test_looking_back_a_little_ends_with_the_pass_even_when_it_fails() -> None:
+    model = llama()
+    cache = pinned(model)
+    append(model, cache, embeddings(8))
+    with pytest.raises(ConfigError, match="25 tokens"), cache.looking_back(3):
+        cache.require(25)
+    assert cache.length == 13
 
 
 @pytest.mark.parametrize("rebase_at", [None, 96], ids=["rebase now and then", "rebase at every eviction"])

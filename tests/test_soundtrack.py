@@ -102,6 +102,20 @@ def test_a_faster_voice_takes_less_time_and_a_higher_pitch_changes_the_sound() -
 
 
 @speaks
+def test_a_longer_vocal_tract_speaks_slower_and_deeper_and_its_words_keep_up() -> None:
+    plain, long = say("now pick", "en-us+m1", 165, 50), say("now pick", "en-us+m1", 165, 50, 9 / 8)
+    assert long.sound.size == pytest.approx(9 / 8 * plain.sound.size, abs=40)
+    assert [w.end_s for w in long.words] == pytest.approx([9 / 8 * w.end_s for w in plain.words], abs=0.005)
+    assert centroid(long.sound) < 0.95 * centroid(plain.sound)
+
+
+def centroid(sound: Sound) -> float:
+    """The mean frequency of a sound, in hertz."""
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    return float((np.fft.rfftfreq(sound.size, 1 / RATE) * power).sum() / power.sum())
+
+
+@speaks
 def test_the_same_words_sound_the_same_whatever_was_said_before() -> None:
     synthesise = say.__wrapped__
     first = synthesise("bring me the book", "en-us+f1", 165, 50)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import talkative_model
+from torch import nn
 
 from favor_stream.aveb import questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
@@ -18,7 +19,7 @@ from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
-from favor_stream.training import bank, fusion, labels, language, talk, train
+from favor_stream.training import bank, fusion, labels, language, loop, talk, train
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -72,14 +73,14 @@ def test_answers_are_taught_on_branches_as_the_agent_asks(monkeypatch: pytest.Mo
     model, tokenizer = talkative_model()
     memory = torch.randn(1, 6, model.config.llm.width)
     asked = (Question("a", "what do you see now?", "red circle"), Question("b", "yes?", "no"))
-    ids, targets = talk.branches([asked], tokenizer)
+    branches = talk.branches([asked], tokenizer)
     apart = []
     monkeypatch.setattr(talk, "ASKING", 0.0)
-    together, _ = talk.answer_loss(model.llm, tokenizer, memory, ids, targets)
+    together, _ = talk.answer_loss(model, tokenizer, memory, branches)
     for question in asked:
         one = talk.branches([(question,)], tokenizer)
-        loss, _ = talk.answer_loss(model.llm, tokenizer, memory, *one)
-        apart.append((loss, int((one[1] != talk.IGNORED).sum())))
+        loss, _ = talk.answer_loss(model, tokenizer, memory, one)
+        apart.append((loss, int(one.answering.sum())))
     mean = sum(loss * n for loss, n in apart) / sum(n for _, n in apart)
     torch.testing.assert_close(together, mean)
 
@@ -105,6 +106,26 @@ def test_training_lays_the_memory_out_as_the_session_does() -> None:
     torch.testing.assert_close(memory, model.perceive(pictures, sound), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("count", [1, 4, 18])
+def test_session_reads_and_answers_as_training_does(count: int) -> None:
+    model, tokenizer = talkative_model()
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (count, 12, 16, 3), dtype=np.uint8)
+    sound = rng.standard_normal((count, 8000)).astype(np.float32) * 0.1
+    session = Session(model, tokenizer)
+    for k in range(count):
+        session.see(Slice(k, pictures[k], sound[k]))
+    (chance,) = session.check(["what do you see now?"])
+    with torch.inference_mode():
+        memory = model.perceive(torch.from_numpy(pictures)[None], torch.from_numpy(sound.reshape(1, -1)))
+        branch = talk.branches([(Question("a", "what do you see now?", "yes"),)], tokenizer)
+        hidden = talk.read(model, tokenizer, memory, branch)[branch.answering][0]  # where the answer begins
+        yes, no = (tokenizer.encode(word).ids[0] for word in (talk.PROMPT.yes, talk.PROMPT.no))
+        logits = model.llm.lm_head(hidden)
+    assert chance == pytest.approx((logits[yes] - logits[no]).sigmoid().item(), abs=1e-4)
+    assert 0.001 < chance < 0.999
+
+
 def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
     config = PRESETS["favor-nano"]
     tokenizer = train_tokenizer(questions.corpus(500, 0), config.llm.vocabulary)
@@ -114,6 +135,66 @@ def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
     assert slices.shape == (2, 12, config.fusion.queries_of(1), config.llm.width)
     assert [w.shape for w in windows] == [(2, config.fusion.queries_of(10), config.llm.width)] * 2
     assert oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))[0].item() > 0
+
+
+def test_tokens_of_things_without_a_name_are_not_copied() -> None:
+    config = PRESETS["favor-nano"]
+    tokenizer = train_tokenizer(questions.corpus(500, 0), config.llm.vocabulary)
+    oracle, words = Oracle(config, tokenizer), torch.randn(config.llm.vocabulary, config.llm.width)
+    rows = torch.zeros(1, 3, labels.WIDTH, dtype=torch.long)
+    rows[0, 1, 0], rows[0, 1, 1] = labels.UNNAMED, 2
+    slices, (window,) = oracle.memory(rows, 10, words)
+    strange, stranger = slices.clone(), slices.clone()
+    strange[0, 1, 0] += 1.0  # the token of the thing without a name
+    stranger[0, 2, 0] += 1.0
+    assert oracle.copy_loss(strange, window, rows, words).item() == pytest.approx(0.0, abs=1e-9)
+    assert oracle.copy_loss(stranger, window, rows, words).item() > 0.01
+    assert oracle.reading(strange.flatten(0, 1), rows.flatten(0, 1))[0].isfinite()
+
+
+def test_labels_of_an_odd_thing_say_what_has_a_name() -> None:
+    tokenizer = train_tokenizer(questions.corpus(500, 0), 1024)
+    seen = (truth.SeenThing("#123456", "star", "left"), truth.SeenThing("blue", "77", None))
+    row = labels.encode(truth.SliceTruth(seen, None, (), (), ()), tokenizer)
+    assert row[:6].tolist() == [labels.UNNAMED, 4, 2, 3, labels.UNNAMED, 0]
+
+
+def test_muon_takes_the_matrices_of_layers_only() -> None:
+    model, _ = talkative_model()
+    adam, muon = loop.optimisers(model.llm, 1e-3, 1e-2)
+    matrices = {id(p) for group in muon.param_groups for p in group["params"]}
+    others = {id(p) for group in adam.param_groups for p in group["params"]}
+    layers = model.llm.model.layers
+    assert matrices == {id(p) for p in layers.parameters() if p.ndim == 2}
+    assert matrices | others == {id(p) for p in model.llm.parameters()}
+    assert not matrices & others
+    assert len(loop.optimisers(model.llm, 1e-3, 0.0)) == 1
+
+
+def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "KEEP_EVERY", 2)
+    model, tokenizer = talkative_model()
+    oracle, rng = Oracle(model.config, tokenizer), np.random.default_rng(0)
+
+    def learn(folder: Path, seed: int, killed_at: int | None = None) -> torch.Tensor:
+        torch.manual_seed(seed)
+        module = nn.ModuleDict({"part": nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(4, 4)])})})
+        layer = module.get_submodule("part.layers.0")
+
+        def step(at: int) -> tuple[torch.Tensor, dict[str, float]]:
+            if at == killed_at:
+                raise KeyboardInterrupt
+            return (layer(torch.full((1, 4), 1.0 + at)) - 1).square().mean(), {}
+
+        folder.mkdir(exist_ok=True)
+        loop.Run(model, oracle, tokenizer, folder, rng).train("stage", module, step, 6, 0.1, matrix_rate=0.05)
+        return module.get_parameter("part.layers.0.weight").detach()
+
+    whole = learn(tmp_path / "whole", seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "killed", seed=1, killed_at=5)
+    torch.testing.assert_close(learn(tmp_path / "killed", seed=2), whole)
+    assert [path.name for path in (tmp_path / "killed").glob("stage.*")] == ["stage.pt"]
 
 
 def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from real import require
 
 from favor_stream.aveb import questions, truth, world
-from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS
-from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture
+from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES
+from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture, rgb
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES
 from favor_stream.session import NOW
+
+BUSY = 0  # the seed of a script to which every kind of question can be put
 
 
 def thing(colour: str, shape: str, start_s: float, end_s: float, motion: str = "still", speed: float = 0.0) -> Thing:
@@ -62,6 +65,36 @@ def test_training_never_shows_what_is_held_out() -> None:
         assert not {c.font for c in script.cards} & set(HELD_OUT_FONTS)
         assert not {u.voice for u in script.utterances} & set(HELD_OUT_VOICES)
         assert script.background_kind not in HELD_OUT_BACKGROUNDS
+
+
+def test_odd_things_lack_one_name_and_are_no_held_out_pair_in_disguise() -> None:
+    scripts = [world.draw(seed, 16.0, "training", 3.0, world.guessed, odd=1.0) for seed in range(60)]
+    things = [t for s in scripts for t in s.things]
+    assert len(things) > 100
+    for t in things:
+        assert (t.colour in COLOURS) != (t.shape in SHAPES)
+        nearest = min(COLOURS, key=lambda name: math.dist(COLOURS[name], rgb(t.colour)))
+        assert (nearest, t.shape) not in HELD_OUT_PAIRS
+    assert picture(scripts[0], things[0].start_s + 0.1).shape == (120, 160, 3)
+
+
+def test_symbolic_scripts_are_of_every_pair() -> None:
+    scripts = [world.draw(seed, 16.0, "symbolic", 3.0, world.guessed) for seed in range(120)]
+    assert {(t.colour, t.shape) for s in scripts for t in s.things} == set(world.PAIRS)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in questions.KINDS if "{" in questions.KINDS[kind].wordings[0]])
+def test_an_exercise_gives_after_its_own_words_each_answer_that_the_question_would_get(kind: str) -> None:
+    v = questions.view(world.draw(BUSY, 16.0, "training", 2.0, world.guessed), 16.0, "training")
+    exercise = questions.exercise(kind, v, np.random.default_rng(0))
+    assert exercise
+    told = exercise.answer.split(" . ")
+    for seed in range(200):
+        words, answer = questions.KINDS[kind].ask(v, np.random.default_rng(seed)) or ({}, "")
+        key = " ".join(words.values())
+        assert all(part == f"{key} {answer}" for part in told if key and part.startswith(f"{key} "))
+    assert "..." in exercise.text
+    assert "{" not in exercise.text
 
 
 def test_held_out_shows_held_out_pairs_often_and_only_unseen_voices_and_fonts() -> None:

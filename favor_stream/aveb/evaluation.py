@@ -20,7 +20,7 @@ from favor_stream.aveb.picture import picture
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.soundtrack import soundtrack
-from favor_stream.aveb.truth import PICTURE_AT_S
+from favor_stream.aveb.truth import picture_s
 from favor_stream.errors import ConfigError, EngineError
 from favor_stream.model import weights as weights_folder
 from favor_stream.records import SLICE_S, SLICE_SAMPLES, Slice
@@ -85,7 +85,7 @@ def film(script: Script) -> Iterator[Slice]:
     """A script as the slices that a camera and a microphone would have given."""
     sound = soundtrack(script)
     for k in range(int(script.duration_s / SLICE_S)):
-        image = picture(script, k * SLICE_S + PICTURE_AT_S)
+        image = picture(script, picture_s(k))
         yield Slice(k, image, sound[k * SLICE_SAMPLES : (k + 1) * SLICE_SAMPLES])
 
 

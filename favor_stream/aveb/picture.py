@@ -118,7 +118,7 @@ def draw_thing(image: Picture, thing: Thing, x: float, y: float) -> None:
     """Paint one thing, its centre at (x, y) in 0..1, into `image` in place."""
     height, width = image.shape[:2]
     centre, radius = np.array([x * width, y * height]), thing.size * height
-    colour = np.array(COLOURS[thing.colour], np.float64)
+    colour = np.array(rgb(thing.colour), np.float64)
     outlines = [np.round((centre + radius * o) * 2**SHIFT).astype(np.int32) for o in outline(thing.shape, thing.tilt)]
     left, top = (max(0, int(v)) for v in centre - radius * 1.3)
     right, bottom = (max(0, int(v) + 2) for v in centre + radius * 1.3)
@@ -131,6 +131,10 @@ def draw_thing(image: Picture, thing: Thing, x: float, y: float) -> None:
     weight = mask[..., None].astype(np.float32) / 255
     paint = colour[None, None] * shade(thing.texture, part.shape[0], part.shape[1])[..., None]
     part[:] = np.clip(part * (1 - weight) + paint * weight, 0, 255).astype(np.uint8)
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    return COLOURS.get(colour) or tuple(bytes.fromhex(colour[1:]))
 
 
 def shade(texture: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -151,6 +155,11 @@ def unit_outline(shape: str) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...
         r = np.array([radii[i % len(radii)] for i in range(corners)])
         return np.stack([r * np.cos(angles), r * np.sin(angles)], 1)
 
+    if shape.isdecimal():
+        rng = np.random.default_rng(int(shape))
+        corners = int(rng.integers(5, 10))
+        narrow = polygon(corners, tuple(rng.uniform(0.5, 1.1, corners))) * (1, 0.45)  # as no shape with a name is
+        return (turned(narrow, rng.uniform(0, math.pi)),)
     if shape == "circle":
         return (polygon(40),)
     if shape == "ring":
@@ -172,8 +181,12 @@ def unit_outline(shape: str) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...
 
 
 def outline(shape: str, tilt: float) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
-    c, s = math.cos(tilt), math.sin(tilt)
-    return [o @ np.array([[c, s], [-s, c]]) for o in unit_outline(shape)]
+    return [turned(o, tilt) for o in unit_outline(shape)]
+
+
+def turned(points: np.ndarray[Any, np.dtype[np.float64]], angle: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    c, s = math.cos(angle), math.sin(angle)
+    return points @ np.array([[c, s], [-s, c]])
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,7 @@ from favor_stream.aveb.lexicon import (
     SOUNDS,
 )
 from favor_stream.aveb.script import Card, Noise, Script, Thing
-from favor_stream.aveb.truth import LEAST_SOUND_S, PICTURE_AT_S, SliceTruth, slices
+from favor_stream.aveb.truth import LEAST_SOUND_S, PICTURE_AT_S, SliceTruth, picture_s, slices
 from favor_stream.records import SLICE_S
 
 NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
@@ -35,7 +36,7 @@ SPOKEN_FORMS = (
     "did you hear a {sound}",
 )
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-Split = Literal["training", "held_out"]
+Split = Literal["training", "held_out", "symbolic"]
 Rng = np.random.Generator
 
 
@@ -84,7 +85,7 @@ def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] 
 
 def pictured(item: Thing | Card, count: int) -> bool:
     """Whether one of the first `count` pictures shows it."""
-    return first_picture(item) < count and first_picture(item) * SLICE_S + PICTURE_AT_S < item.end_s
+    return first_picture(item) < count and picture_s(first_picture(item)) < item.end_s
 
 
 def first_picture(item: Thing | Card) -> int:
@@ -316,7 +317,7 @@ KINDS = {
     "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
     "story": Kind(story, 6.0, ("what happened?", "tell me what happened", "list what happened in order")),
     "colour": Kind(
-        colour, 1.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
+        colour, 3.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
     ),
     "shape": Kind(
         shape,
@@ -335,7 +336,7 @@ KINDS = {
     ),
     "seen_during": Kind(
         seen_during,
-        2.0,
+        3.0,
         (
             "what was in view when you heard the {sound}?",
             "what did you see during the {sound}?",
@@ -344,7 +345,7 @@ KINDS = {
     ),
     "heard_during": Kind(
         heard_during,
-        1.5,
+        2.5,
         (
             "what did you hear while the {thing} was in view?",
             "which sound came with the {thing}?",
@@ -359,7 +360,7 @@ KINDS = {
         1.0,
         ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
     ),
-    "saw": Kind(saw, 1.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
+    "saw": Kind(saw, 2.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
     "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
     "sound_order": Kind(
         sound_order,
@@ -397,11 +398,25 @@ def ask(kind: str, v: View, rng: Rng) -> Question | None:
     return Question(kind, text.format(**words, **articles), answer)
 
 
-def draw(script: Script, until_s: float, rng: Rng, split: Split, v: View | None = None) -> Question:
-    """A question about the script up to `until_s`, its kind drawn by weight among those that apply."""
-    v = v or view(script, until_s, split)
+def exercise(kind: str, v: View, rng: Rng, most: int = 6) -> Question | None:
+    """Many questions of a kind in one, each answered right after its own words; None for kinds that have none.
+
+    One answer teaches one look-up, an exercise teaches six. Nobody is asked one but in training.
+    """
+    asked = [one for _ in range(most) if (one := KINDS[kind].ask(v, rng)) and one[0]]
+    told = {" ".join(words.values()): answer for words, answer in asked}
+    if not told:
+        return None
+    wordings = KINDS[kind].wordings
+    text = wordings[int(rng.integers(len(wordings)))].format_map(defaultdict(lambda: "..."))
+    return Question("exercise", text, " . ".join(f"{words} {answer}" for words, answer in told.items()))
+
+
+def draw(v: View, rng: Rng, exercises: float) -> Question:
+    """A question of a kind drawn by weight among those that apply; `exercises` is their share, where the kind has one."""
     while True:
-        question = ask(NAMES_OF_KINDS[int(rng.choice(len(KINDS), p=WEIGHTS))], v, rng)
+        kind = NAMES_OF_KINDS[int(rng.choice(len(KINDS), p=WEIGHTS))]
+        question = (exercise(kind, v, rng) if rng.random() < exercises else None) or ask(kind, v, rng)
         if question is not None:
             return question
 

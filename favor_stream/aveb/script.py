@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class Thing:
     """A coloured shape that is in view for a while."""
 
-    colour: str
-    shape: str
+    colour: str  # one of lexicon.COLOURS, or #rrggbb, which has no name in this world
+    shape: str  # one of lexicon.SHAPES, or a number, from which a shape without a name is drawn
     start_s: float
     end_s: float
     x: float  # centre at start_s, 0..1 of the picture's width
@@ -70,6 +70,7 @@ class Utterance:
     pitch: int  # 0..99, espeak-ng's scale
     loudness: float  # peak amplitude, 0..1
     words: tuple[Word, ...]
+    tract: float = 1.0  # length of the speaker's vocal tract against the voice's own
 
 
 @dataclass(frozen=True, slots=True)

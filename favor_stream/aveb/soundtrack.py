@@ -16,18 +16,21 @@ _ROOM_STREAM = 1  # keeps these draws apart from others with the script's seed
 _KNEE = 0.8  # amplitude above which loud sound is bent softly
 
 
-def timed(text: str, start_s: float, voice: str, words_per_minute: int, pitch: int, loudness: float) -> Utterance:
+def timed(
+    text: str, start_s: float, voice: str, words_per_minute: int, pitch: int, loudness: float, tract: float = 1.0
+) -> Utterance:
     """An utterance that starts at `start_s`, with the times at which its words are heard. Raises what speech.say raises."""
-    spoken = say(text, voice, words_per_minute, pitch)
+    spoken = say(text, voice, words_per_minute, pitch, tract)
     words = tuple(Word(word.text, start_s + word.start_s, start_s + word.end_s) for word in spoken.words)
-    return Utterance(text, start_s, start_s + spoken.sound.size / RATE, voice, words_per_minute, pitch, loudness, words)
+    end_s = start_s + spoken.sound.size / RATE
+    return Utterance(text, start_s, end_s, voice, words_per_minute, pitch, loudness, words, tract)
 
 
 def soundtrack(script: Script) -> Sound:
     """All that is heard in the clip, float32 [round(duration_s * RATE)] in -1..1; equal scripts give equal samples."""
     dry: Sound = np.zeros(round(script.duration_s * RATE), np.float32)
     for utterance in script.utterances:
-        spoken = say(utterance.text, utterance.voice, utterance.words_per_minute, utterance.pitch)
+        spoken = say(utterance.text, utterance.voice, utterance.words_per_minute, utterance.pitch, utterance.tract)
         _place(dry, spoken.sound * np.float32(utterance.loudness), utterance.start_s)
     for event in script.noises:
         sound = _faded(noise(event.kind, event.end_s - event.start_s, event.seed))

@@ -67,14 +67,15 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 @lru_cache(maxsize=512)
-def say(text: str, voice: str, words_per_minute: int, pitch: int) -> Spoken:
+def say(text: str, voice: str, words_per_minute: int, pitch: int, tract: float = 1.0) -> Spoken:
     """Synthesise `text`; `pitch` is 0..99 with 50 the voice's own. The same arguments give the same samples, which are read-only.
 
+    `tract` is the length of the speaker's vocal tract against the voice's own, in steps of 1/32: longer is deeper and slower.
     Raises EngineError without espeak-ng, ConfigError for an unknown voice or a text without a word in it.
     """
     with _one_speaker:
         raw, starts = _synthesise(text, voice, words_per_minute, pitch)
-    sound = _resample(raw)
+    sound = _resample(raw, tract)
     level = np.abs(sound)
     loud = np.flatnonzero(level > _SILENCE * level.max(initial=0.0))
     if not loud.size or not re.search(r"\w", text):
@@ -82,7 +83,7 @@ def say(text: str, voice: str, words_per_minute: int, pitch: int) -> Spoken:
     first, last = int(loud[0]), int(loud[-1]) + 1
     heard = sound[first:last] / level.max()
     heard.flags.writeable = False  # one array serves every caller of the cache
-    return Spoken(heard, _words(text, {at: start_s - first / RATE for at, start_s in starts.items()}, heard.size / RATE))
+    return Spoken(heard, _words(text, {at: start_s * tract - first / RATE for at, start_s in starts.items()}, heard.size / RATE))
 
 
 def _synthesise(text: str, voice: str, words_per_minute: int, pitch: int) -> tuple[Sound, dict[int, float]]:
@@ -140,11 +141,13 @@ def _choose(voice: str, library: ctypes.CDLL, data_path: str) -> None:
         raise ConfigError(f"espeak-ng has no voice {voice!r}: expected one such as 'en-us+m3'; choose one of TRAINING_VOICES")
 
 
-def _resample(sound: Sound) -> Sound:
-    """From ESPEAK_RATE to RATE, a ratio of 441 to 320, by cutting the spectrum at the new Nyquist frequency."""
-    blocks = -(-sound.size // 441) + 1
-    spectrum = np.fft.rfft(sound, blocks * 441)[: blocks * 160 + 1]
-    return (np.fft.irfft(spectrum, blocks * 320) * (320 / 441)).astype(np.float32)
+def _resample(sound: Sound, tract: float) -> Sound:
+    """From ESPEAK_RATE to RATE, a ratio of 441 to 320, by cutting the spectrum at the new Nyquist frequency; then `tract` times
+    as long, as if the sound had come more slowly.
+    """
+    blocks, per_block = -(-sound.size // 441) + 1, 2 * round(160 * tract)
+    spectrum = np.fft.rfft(sound, blocks * 441)[: blocks * per_block // 2 + 1]
+    return (np.fft.irfft(spectrum, blocks * per_block) * (per_block / 441)).astype(np.float32)
 
 
 def _words(text: str, starts: dict[int, float], end_s: float) -> tuple[Word, ...]:

@@ -31,6 +31,11 @@ class SliceTruth:
     spoken: tuple[str, ...]  # words
 
 
+def picture_s(k: int) -> float:
+    """When the picture of slice `k` is taken."""
+    return k * SLICE_S + PICTURE_AT_S
+
+
 def slices(script: Script) -> list[SliceTruth]:
     """One truth for each half second of the script."""
     count = int(script.duration_s / SLICE_S)
@@ -50,7 +55,7 @@ def in_view(script: Script, at_s: float) -> list[tuple[Thing, tuple[float, float
 
 
 def truth(script: Script, k: int, spoken: tuple[str, ...]) -> SliceTruth:
-    at_s = k * SLICE_S + PICTURE_AT_S
+    at_s = picture_s(k)
     things = [t for t, _ in in_view(script, at_s)[:2]]
     seen = (SeenThing(t.colour, t.shape, t.motion if k % WINDOW and t.start_s <= at_s - SLICE_S else None) for t in things)
     words = [c.word for c in script.cards if c.start_s <= at_s < c.end_s]

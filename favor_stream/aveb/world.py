@@ -1,10 +1,12 @@
 """Draws scripts of the generated world from a seed.
 
 The split `held_out` draws voices, fonts, backgrounds and colour-shape pairs that `training` never does.
+`symbolic` scripts are never pictured or played: they are of any pair, as a language model has read of every pair.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -28,16 +30,19 @@ from favor_stream.aveb.questions import SPOKEN_FORMS
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
-Split = Literal["training", "held_out"]
-Timed = Callable[[str, float, str, int, int, float], Utterance]
+Split = Literal["training", "held_out", "symbolic"]
+Timed = Callable[[str, float, str, int, int, float, float], Utterance]
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]
 
 
-def draw(seed: int, duration_s: float, split: Split, density: float = 1.0, timed: Timed = soundtrack.timed) -> Script:
+def draw(
+    seed: int, duration_s: float, split: Split, density: float = 1.0, timed: Timed = soundtrack.timed, odd: float = 0.0
+) -> Script:
     """A script of `duration_s` seconds; the same arguments give the same script.
 
-    `density` scales how much happens; `timed` makes an utterance (`guessed` invents word times without synthesis).
+    `density` scales how much happens; `timed` makes an utterance (`guessed` invents word times without synthesis); `odd` is the
+    share of things whose colour or shape has no name: they teach that any shape may have any colour.
     """
     rng = np.random.default_rng((seed, len(split)))
     nothing = rng.random(3) < 0.05  # no things, no noises, no speech
@@ -48,20 +53,23 @@ def draw(seed: int, duration_s: float, split: Split, density: float = 1.0, timed
         background_kind=str(rng.choice(BACKGROUNDS if split == "training" else HELD_OUT_BACKGROUNDS)),
         camera=Camera(rng.uniform(0.75, 1.25), rng.uniform(0, 9), rng.uniform(0, 0.8), int(rng.choice([0, 0, 50, 70, 85]))),
         room=Room(rng.uniform(-65, -38), rng.uniform(0, 1), float(rng.choice([0, 0.15, 0.3])) * rng.uniform(0.5, 1)),
-        things=() if nothing[0] else things(rng, duration_s, split, density),
+        things=() if nothing[0] else things(rng, duration_s, split, density, odd),
         cards=cards(rng, duration_s, split, density),
         noises=() if nothing[1] else noises(rng, duration_s, density),
         utterances=() if nothing[2] else utterances(rng, duration_s, split, density, timed),
     )
 
 
-def things(rng: np.random.Generator, duration_s: float, split: Split, density: float) -> tuple[Thing, ...]:
+def things(rng: np.random.Generator, duration_s: float, split: Split, density: float, odd: float) -> tuple[Thing, ...]:
     """Mostly one in view at a time; two at once keep to their halves of the picture."""
     pairs = [PAIRS[i] for i in rng.permutation(len(PAIRS))] if split == "held_out" else []
     if split == "held_out":  # unseen pairs come first about half of the time
         pairs.sort(key=lambda p: rng.random() + 0.45 * (p in HELD_OUT_PAIRS))  # they are taken from the end
     else:
-        pairs = [TRAINING_PAIRS[i] for i in rng.permutation(len(TRAINING_PAIRS))]
+        allowed = TRAINING_PAIRS if split == "training" else PAIRS
+        pairs = [allowed[i] for i in rng.permutation(len(allowed))]
+    if odd:
+        pairs = [oddly(rng, pair) if rng.random() < odd else pair for pair in pairs]
     out: list[Thing] = []
     at_s = rng.exponential(1.0 / density)
     while at_s < duration_s - 0.75 and pairs:
@@ -75,6 +83,17 @@ def things(rng: np.random.Generator, duration_s: float, split: Split, density: f
             out.append(thing(rng, pairs.pop(), at_s, at_s + stay_s, half=None))
         at_s += stay_s + 0.5 + rng.exponential(1.6 / density)
     return tuple(t for t in out if t.start_s < duration_s - 0.5)
+
+
+def oddly(rng: np.random.Generator, pair: tuple[str, str]) -> tuple[str, str]:
+    """The pair with another colour or another shape, one that has no name; no colour near a held-out pair's."""
+    if rng.random() < 0.5:
+        return pair[0], str(rng.integers(1 << 30))
+    while True:
+        colour = bytes(rng.integers(0, 256, 3, np.uint8).tolist())
+        nearest = min(COLOURS, key=lambda name: math.dist(COLOURS[name], colour))
+        if (nearest, pair[1]) not in HELD_OUT_PAIRS:
+            return f"#{colour.hex()}", pair[1]
 
 
 def thing(rng: np.random.Generator, pair: tuple[str, str], start_s: float, end_s: float, half: int | None) -> Thing:
@@ -118,7 +137,10 @@ def noises(rng: np.random.Generator, duration_s: float, density: float) -> tuple
 
 
 def utterances(rng: np.random.Generator, duration_s: float, split: Split, density: float, timed: Timed) -> tuple[Utterance, ...]:
-    """Sayings, one after the other, and now and then a spoken question that ends the clip's speech."""
+    """Sayings, one after the other, and now and then a spoken question that ends the clip's speech.
+
+    Each training voice belongs to people of many sizes; held-out voices are left as they are.
+    """
     voices = HELD_OUT_VOICES if split == "held_out" else TRAINING_VOICES
     out: list[Utterance] = []
     at_s = 0.2 + rng.exponential(3.0 / density)
@@ -127,7 +149,8 @@ def utterances(rng: np.random.Generator, duration_s: float, split: Split, densit
         last = asks and at_s > duration_s - 6
         text = spoken_question(rng) if last else saying(rng)
         voice = (str(rng.choice(voices)), int(rng.integers(125, 171)), int(rng.integers(20, 81)), float(rng.uniform(0.25, 0.8)))
-        spoken = timed(text, at_s, *voice)
+        tract = 1.0 if split == "held_out" else int(rng.integers(28, 37)) / 32
+        spoken = timed(text, at_s, *voice, tract)
         if spoken.end_s > duration_s - 0.3:
             break
         out.append(spoken)
@@ -150,11 +173,11 @@ def spoken_question(rng: np.random.Generator) -> str:
     return form.format(shape=rng.choice(SHAPES), colour=rng.choice(list(COLOURS)), sound=rng.choice(SOUNDS))
 
 
-def guessed(text: str, start_s: float, voice: str, words_per_minute: int, pitch: int, loudness: float) -> Utterance:
+def guessed(text: str, start_s: float, voice: str, words_per_minute: int, pitch: int, loudness: float, tract: float) -> Utterance:
     """An utterance with invented word times, for symbolic scripts: about what the synthesiser takes."""
     words, at_s = [], start_s
     for word in text.split():
-        end_s = at_s + (0.12 + 0.045 * len(word)) * 150 / words_per_minute
+        end_s = at_s + (0.12 + 0.045 * len(word)) * 150 / words_per_minute * tract
         words.append(Word(word, at_s, end_s))
         at_s = end_s
-    return Utterance(text, start_s, at_s, voice, words_per_minute, pitch, loudness, tuple(words))
+    return Utterance(text, start_s, at_s, voice, words_per_minute, pitch, loudness, tuple(words), tract)

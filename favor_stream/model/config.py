@@ -101,6 +101,7 @@ class LlmConfig:
     mlp: int = 768
     positions: int = 32_768
     rope_theta: float = 10_000.0
+    look_back: int | None = None  # tokens before its window that a remembered token may see; None: all
     lora_rank: int = 0  # on q, k, v and o; 0: all weights are trained
 
 
@@ -125,7 +126,7 @@ def paper(name: str, width: int, layers: int, heads: int, mlp: int) -> ModelConf
 
 
 PRESETS = {
-    "favor-nano": ModelConfig("favor-nano"),
+    "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(look_back=108)),
     "favor-7b": paper("favor-7b", 4096, 32, 32, 11_008),
     "favor-13b": paper("favor-13b", 5120, 40, 40, 13_824),
     "tiny": ModelConfig(
@@ -135,6 +136,6 @@ PRESETS = {
         FusionConfig(
             width=8, hidden=16, heads=2, causal_heads=2, mlp=32, slices_per_window=4, resolutions=(4, 1), queries=(3, 2)
         ),
-        LlmConfig(512, width=32, layers=2, heads=2, mlp=48),
+        LlmConfig(512, width=32, layers=2, heads=2, mlp=48, look_back=13),
     ),
 }

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from favor_stream.aveb import questions, truth, world
 from favor_stream.aveb.picture import picture
-from favor_stream.aveb.questions import Question
+from favor_stream.aveb.questions import Question, Split
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.soundtrack import soundtrack
 from favor_stream.records import SLICE_S
@@ -23,6 +23,7 @@ from favor_stream.training import labels
 
 SHARD = 50  # clips that one worker makes at a time
 HEIGHT, WIDTH = 120, 160
+EXERCISES = 0.5  # of the questions to whose kind there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,22 @@ class Clips:
 
 
 def make_clips(
-    folder: Path, tokenizer: Tokenizer, clips: int, slices: int, seed: int, density: float, pictures: bool, workers: int
+    folder: Path,
+    tokenizer: Tokenizer,
+    clips: int,
+    slices: int,
+    seed: int,
+    density: float,
+    workers: int,
+    pictures: bool = True,
+    odd: float = 0.0,
 ) -> None:
-    """Write `clips` clips of `slices` slices into `folder`, blind ones without `pictures`; shards that are there are kept."""
+    """Write `clips` clips of `slices` slices into `folder`, blind ones without `pictures`; shards that are there are kept.
+
+    `odd` is the share of things whose colour or shape has no name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(make_shard, folder, tokenizer.to_str(), slices, seed, density, pictures)
+    work = partial(make_shard, folder, tokenizer.to_str(), slices, seed, density, pictures, odd)
     starts = range(0, clips, SHARD)
     with ProcessPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(work, starts), 1):
@@ -48,13 +60,15 @@ def make_clips(
     print()
 
 
-def make_shard(folder: Path, tokenizer_json: str, slices: int, seed: int, density: float, pictures: bool, start: int) -> None:
+def make_shard(
+    folder: Path, tokenizer_json: str, slices: int, seed: int, density: float, pictures: bool, odd: float, start: int
+) -> None:
     path = folder / f"{start:06d}.pickle"
     if path.exists():
         return
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    scripts = [world.draw(seed + start + i, slices * SLICE_S, "training", density=density) for i in range(SHARD)]
-    seen = [[picture(s, k * SLICE_S + truth.PICTURE_AT_S) for k in range(slices)] for s in scripts] if pictures else []
+    scripts = [world.draw(seed + start + i, slices * SLICE_S, "training", density, odd=odd) for i in range(SHARD)]
+    seen = [[picture(s, truth.picture_s(k)) for k in range(slices)] for s in scripts] if pictures else []
     np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))
     np.save(folder / f"{start:06d}.sound.npy", np.stack([np.round(soundtrack(s) * 32767).astype(np.int16) for s in scripts]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])
@@ -78,10 +92,12 @@ class Sample:
     asked: tuple[Question, ...]
 
 
-def sample(script: Script, rows: NDArray[np.int16], until: int, asked: int, rng: np.random.Generator) -> Sample:
+def sample(
+    script: Script, rows: NDArray[np.int16], until: int, asked: int, rng: np.random.Generator, split: Split = "training"
+) -> Sample:
     """`asked` questions about the first `until` slices of a clip."""
-    drawn = (questions.draw(script, until * SLICE_S, rng, "training") for _ in range(asked))
-    return Sample(rows[:until], tuple(drawn))
+    v = questions.view(script, until * SLICE_S, split)
+    return Sample(rows[:until], tuple(questions.draw(v, rng, EXERCISES) for _ in range(asked)))
 
 
 def make_samples(tokenizer: Tokenizer, count: int, lengths: tuple[int, ...], asked: int, seed: int, workers: int) -> list[Sample]:
@@ -96,8 +112,8 @@ def symbolic(tokenizer_json: str, lengths: tuple[int, ...], asked: int, seed: in
     out = []
     for at in range(start, start + 100):
         slices = int(rng.choice(lengths))
-        script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "training", rng.uniform(0.7, 2.2), world.guessed)
+        script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", rng.uniform(0.7, 3.0), world.guessed)
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        out.append(sample(script, rows, until, asked, rng))
+        out.append(sample(script, rows, until, asked, rng, "symbolic"))
     return out

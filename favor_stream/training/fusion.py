@@ -1,29 +1,42 @@
-"""Teaches the causal Q-Former: first to write what the oracle writes, then together with the LLM, the oracle gone."""
+"""Teaches the causal Q-Former: first to write what the oracle writes, then together with the LLM."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
 from favor_stream.training import bank, talk
-from favor_stream.training.language import remember, scores
-from favor_stream.training.loop import faster, train
-from favor_stream.training.oracle import Oracle
+from favor_stream.training.language import Lessons, remember, scores
+from favor_stream.training.loop import Run, faster
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
+TETHER = 0.3  # weight of the oracle's tokens in joint training
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A shard of clips as the frozen encoders give them, in half precision."""
+
+    clips: bank.Clips
+    seen: Tensor  # [clips, S, 32, Dv]
+    heard: Tensor  # [clips, S, 25, Da]
+
+    def part(self, chosen: np.ndarray, span: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Some clips' slices: what is seen, what is heard, and the labels."""
+        at = torch.from_numpy(chosen)
+        rows = torch.from_numpy(self.clips.rows[chosen, span]).long()
+        return self.seen[at, span].float(), self.heard[at, span].float(), rows
 
 
 @torch.inference_mode()
-def features(model: Favor, clips: list[bank.Clips]) -> list[tuple[Tensor, Tensor]]:
-    """The frozen encoders' tokens of every clip, once: ([clips, S, 32, Dv], [clips, S, 25, Da]) in half precision."""
+def encode(model: Favor, clips: list[bank.Clips]) -> list[Encoded]:
+    """The frozen encoders' tokens of every clip, once."""
     out = []
     for number, shard in enumerate(clips, 1):
         slices = shard.rows.shape[1]
@@ -31,8 +44,8 @@ def features(model: Favor, clips: list[bank.Clips]) -> list[tuple[Tensor, Tensor
             seen = [model.vision(torch.from_numpy(np.array(p))).half() for p in shard.pictures]
             sound = torch.from_numpy(np.array(shard.sound)).float() / 32767
             heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
-        out.append((torch.stack(seen), torch.cat(heard)))
-        print(f"\rfeatures {number}/{len(clips)}", end="", flush=True)
+        out.append(Encoded(shard, torch.stack(seen), torch.cat(heard)))
+        print(f"\rencoded {number}/{len(clips)}", end="", flush=True)
     print()
     return out
 
@@ -48,65 +61,55 @@ def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[
     return torch.cat(slices, 1), windows
 
 
-def distil(
-    name: str,
-    model: Favor,
-    oracle: Oracle,
-    clips: list[bank.Clips],
-    encoded: list[tuple[Tensor, Tensor]],
-    folder: Path,
-    steps: int,
-    rng: np.random.Generator,
-) -> None:
+def copying(run: Run, shards: list[Encoded], count: int) -> tuple[Tensor, dict[str, float]]:
+    """How far the Q-Former's tokens are from the oracle's in one window of `count` clips, and what can be read from them."""
+    size, words = run.model.config.fusion.slices_per_window, run.model.llm.model.embed_tokens.weight.detach()
+    shard = shards[int(run.rng.integers(len(shards)))]
+    start = int(run.rng.integers(shard.seen.shape[1] // size)) * size
+    length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
+    seen, heard, rows = shard.part(run.rng.permutation(bank.SHARD)[:count], slice(start, start + length))
+    with faster():
+        out = run.model.fusion(seen, heard)
+    slices, window = out[1].float(), out[size].float()
+    copy = run.oracle.copy_loss(slices, window, rows, words)
+    reading, figures = run.oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))
+    loss = 20 * copy + reading + DIVERSITY * diversity_loss(window)
+    return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
+
+
+def distil(run: Run, name: str, shards: list[Encoded], steps: int) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
-    size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
-    oracle.requires_grad_(False)
-
-    def step() -> tuple[Tensor, dict[str, float]]:
-        at, start = int(rng.integers(len(clips))), int(rng.integers(clips[0].rows.shape[1] // size)) * size
-        length = size if rng.random() < 0.6 else int(rng.integers(1, size + 1))  # a window is read at any time
-        chosen = torch.from_numpy(rng.permutation(bank.SHARD)[:40])
-        span = slice(start, start + length)
-        seen, heard = (x[chosen, span].float() for x in encoded[at])
-        rows = torch.from_numpy(clips[at].rows[chosen.numpy(), span]).long()
-        with faster():
-            out = model.fusion(seen, heard)
-        slices, window = out[1].float(), out[size].float()
-        with torch.no_grad():
-            wanted = oracle.slices(rows, words)
-        copy = F.mse_loss(slices, wanted) + F.mse_loss(window, oracle.window(wanted))
-        reading, figures = oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))
-        loss = 20 * copy + reading + DIVERSITY * diversity_loss(window)
-        return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
-
-    train(name, folder, model.fusion, step, steps, 1e-3)
+    run.oracle.requires_grad_(False)
+    run.train(name, run.model.fusion, lambda _: copying(run, shards, 40), steps, 1e-3)
 
 
-def join(
-    name: str,
-    model: Favor,
-    tokenizer: Tokenizer,
-    clips: list[bank.Clips],
-    encoded: list[tuple[Tensor, Tensor]],
-    folder: Path,
-    steps: int,
-    rng: np.random.Generator,
-) -> None:
-    """Q-Former and LLM together, on what the encoders really give, with the oracle gone."""
-    whole = nn.ModuleList([model.fusion, model.llm])
-    total, size = clips[0].rows.shape[1], model.config.fusion.slices_per_window
+def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons: Lessons, steps: int) -> None:
+    """Q-Former and LLM together, on what the encoders really give of `clips`.
 
-    def step() -> tuple[Tensor, dict[str, float]]:
-        at = int(rng.integers(len(clips)))
-        until = total if rng.random() < 0.3 else int(rng.integers(6, total + 1))
-        chosen = rng.permutation(bank.SHARD)[:BATCH]
-        samples = [bank.sample(clips[at].scripts[n], clips[at].rows[n], until, ASKED, rng) for n in chosen]
-        seen, heard = (x[torch.from_numpy(chosen), :until].float() for x in encoded[at])
-        ids, targets = talk.branches([s.asked for s in samples], tokenizer)
-        with faster():
-            slices, windows = perceive(model.fusion, seen, heard)
-            loss, right = talk.answer_loss(model.llm, tokenizer, remember(slices, windows, size), ids, targets)
-        similar = torch.stack([diversity_loss(w) for w in windows]).mean()
-        return loss + DIVERSITY * similar, scores(samples, right)
+    The LLM goes on with its last lesson meanwhile, and the Q-Former with copying, things without a name in view: else both
+    would learn of these few clips what belongs together in them.
+    """
+    whole = nn.ModuleList([run.model.fusion, run.model.llm])
 
-    train(name, folder, whole, step, steps, 6e-4)
+    def step(at: int) -> tuple[Tensor, dict[str, float]]:
+        loss, figures = answering(run, clips[int(run.rng.integers(len(clips)))])
+        copied, _ = copying(run, odd, 16)
+        told, _ = lessons.step(at)
+        return loss + TETHER * copied + told, figures
+
+    run.train(name, whole, step, steps, 6e-4)
+
+
+def answering(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:
+    """Questions about what is perceived of some clips, up to some moment of them."""
+    total, size = shard.seen.shape[1], run.model.config.fusion.slices_per_window
+    until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
+    chosen = run.rng.permutation(bank.SHARD)[:BATCH]
+    samples = [bank.sample(shard.clips.scripts[n], shard.clips.rows[n], until, ASKED, run.rng) for n in chosen]
+    seen, heard, _ = shard.part(chosen, slice(until))
+    asked = talk.branches([s.asked for s in samples], run.tokenizer)
+    with faster():
+        slices, windows = perceive(run.model.fusion, seen, heard)
+        loss, right = talk.answer_loss(run.model, run.tokenizer, remember(slices, windows, size), asked)
+    similar = torch.stack([diversity_loss(w) for w in windows]).mean()
+    return loss + DIVERSITY * similar, scores(samples, right)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.aveb.truth import SPOKEN_WORDS
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, labels
-from favor_stream.training.loop import faster, train
+from favor_stream.training.loop import Run, faster
 
 BATCH = 16  # of 8 s: many small steps, or spelling takes long to begin
 
@@ -41,11 +39,11 @@ class Hearing(nn.Module):
         return self.letters(tokens).float(), self.events(tokens).float(), self.words(read).float()
 
 
-def hear(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np.random.Generator) -> None:
-    """Teach `model.audio` on clips that are dense with speech."""
-    hearing = Hearing(model)
+def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
+    """Teach `run.model.audio` on clips that are dense with speech."""
+    hearing, rng = Hearing(run.model), run.rng
 
-    def step() -> tuple[Tensor, dict[str, float]]:
+    def step(_: int) -> tuple[Tensor, dict[str, float]]:
         where = [(clips[rng.integers(len(clips))], int(rng.integers(bank.SHARD))) for _ in range(BATCH)]
         sound = torch.from_numpy(np.stack([c.sound[n] for c, n in where])).float() / 32767
         sound = sound * torch.from_numpy(rng.uniform(0.3, 1.5, (len(where), 1))).float()
@@ -61,7 +59,7 @@ def hear(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: n
         named = (said.flatten(0, 1).argmax(-1) == words)[words > 0].float().mean()
         return ctc + 4 * bce + 4 * naming, {"ctc": ctc.item(), "words": named.item(), "event_f1": hit.item()}
 
-    train("hearing", folder, hearing, step, steps, 2e-3)
+    run.train("hearing", hearing, step, steps, 2e-3)
 
 
 def spelling_loss(spelled: Tensor, targets: list[np.ndarray]) -> Tensor:

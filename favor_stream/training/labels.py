@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,10 @@ from tokenizers import Tokenizer
 
 from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SOUNDS
 from favor_stream.aveb.script import Script
-from favor_stream.aveb.truth import PICTURE_AT_S, SPOKEN_WORDS, SliceTruth, in_view
+from favor_stream.aveb.truth import SPOKEN_WORDS, SliceTruth, in_view, picture_s
 from favor_stream.records import SLICE_S
+
+UNNAMED = -100  # a colour or shape that has no name: cross-entropy passes over it
 
 # Fields of a slice's labels, in order; 0 means none. A sound is 1 while it sounds and 2 in the slice where it begins.
 THING_FIELDS = 3  # colour, shape, motion
@@ -33,8 +36,8 @@ def encode(truth: SliceTruth, tokenizer: Tokenizer) -> NDArray[np.int16]:
     row = np.zeros(WIDTH, np.int16)
     for at, thing in enumerate(truth.things[:2]):
         row[at * THING_FIELDS : (at + 1) * THING_FIELDS] = (
-            list(COLOURS).index(thing.colour) + 1,
-            SHAPES.index(thing.shape) + 1,
+            number(thing.colour, COLOURS),
+            number(thing.shape, SHAPES),
             MOTIONS.index(thing.motion) + 1 if thing.motion else 0,
         )
     row[CARD] = CARD_WORDS.index(truth.word) + 1 if truth.word else 0
@@ -45,23 +48,28 @@ def encode(truth: SliceTruth, tokenizer: Tokenizer) -> NDArray[np.int16]:
     return row
 
 
+def number(name: str, names: Collection[str]) -> int:
+    """From 1; UNNAMED where it is none of the names."""
+    return list(names).index(name) + 1 if name in names else UNNAMED
+
+
 def places(script: Script, k: int) -> NDArray[np.float32]:
     """Where the left and the right thing of slice `k` are: [2, 2] x and y in 0..1 of the picture, NaN where there is none."""
     out = np.full((2, 2), np.nan, np.float32)
-    for at, (_, where) in enumerate(in_view(script, k * SLICE_S + PICTURE_AT_S)[:2]):
+    for at, (_, where) in enumerate(in_view(script, picture_s(k))[:2]):
         out[at] = where
     return out
 
 
-def cells(script: Script, k: int, side: int) -> NDArray[np.uint8]:
+def cells(script: Script, k: int, side: int) -> NDArray[np.int16]:
     """What covers each cell of a `side` x `side` grid over the picture of slice `k`: [3, side x side] colour, shape, word."""
-    at_s = k * SLICE_S + PICTURE_AT_S
+    at_s = picture_s(k)
     centre = (np.arange(side) + 0.5) / side
     x, y = np.meshgrid(centre, centre)
-    out = np.zeros((3, side, side), np.uint8)
+    out = np.zeros((3, side, side), np.int16)
     for thing, (left, top) in in_view(script, at_s):
         near = np.hypot((x - left) * ASPECT, y - top) < thing.size
-        out[:2, near] = [[list(COLOURS).index(thing.colour) + 1], [SHAPES.index(thing.shape) + 1]]
+        out[:2, near] = [[number(thing.colour, COLOURS)], [number(thing.shape, SHAPES)]]
     for card in script.cards:
         if card.start_s <= at_s < card.end_s:
             near = (abs(x - card.x) < 0.2) & (abs(y - card.y) < max(card.height, 0.6 / side))

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
+from itertools import accumulate
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from favor_stream.model.favor import Favor
 from favor_stream.training import bank, talk
-from favor_stream.training.loop import faster, train
-from favor_stream.training.oracle import Oracle
+from favor_stream.training.loop import Run, faster
 
 BATCH = 16  # memories: many small steps, or questions never learn to look things up
-USUAL = 32  # slices of a memory, up to which a batch is whole
-SHORT = 16  # slices of a memory in the first lesson
+USUAL = 32  # slices of a memory, up to which a batch is whole and positions are as they are
 
 
 class Language(nn.Module):
-    def __init__(self, model: Favor, oracle: Oracle) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        self.llm, self.oracle = model.llm, oracle
-        # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
-        nn.init.normal_(self.llm.model.embed_tokens.weight, std=0.1)
+        self.llm, self.oracle = run.model.llm, run.oracle
 
 
 def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
@@ -37,33 +31,34 @@ def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def speak(
-    model: Favor,
-    oracle: Oracle,
-    tokenizer: Tokenizer,
-    lessons: list[list[bank.Sample]],
-    folder: Path,
-    steps: int,
-    rng: np.random.Generator,
-) -> None:
-    """Teach `model.llm` and `oracle` together: equally many steps of each lesson, the short memories before the long ones."""
-    language = Language(model, oracle)
-    size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
-    batches = (batch for samples in lessons for batch in islice(batched(samples, BATCH, rng), -(-steps // len(lessons))))
+class Lessons:
+    """Steps of teaching the LLM, and the oracle with it, lesson by lesson; each is a number of steps and its memories."""
 
-    def step() -> tuple[Tensor, dict[str, float]]:
-        chosen = next(batches)
+    def __init__(self, run: Run, lessons: list[tuple[int, list[bank.Sample]]]) -> None:
+        self.run = run
+        self.ends = list(accumulate(steps for steps, _ in lessons))
+        self.batches = [batched(samples, BATCH, run.rng) for _, samples in lessons]
+
+    def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
+        model, oracle = self.run.model, self.run.oracle
+        size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
+        chosen = next(self.batches[bisect(self.ends, at)])
         rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
-        ids, targets = talk.branches([s.asked for s in chosen], tokenizer)
-        far = None if rows.shape[1] <= SHORT else rng
+        asked = talk.branches([s.asked for s in chosen], self.run.tokenizer)
+        far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
             slices, windows = oracle.memory(rows, size, words)
-            loss, right = talk.answer_loss(model.llm, tokenizer, remember(slices, windows, size), ids, targets, far)
+            loss, right = talk.answer_loss(model, self.run.tokenizer, remember(slices, windows, size), asked, far)
         # The readers learn from the truth what they will hold the Q-Former to.
         reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
         return loss + 0.1 * reading, scores(chosen, right)
 
-    train("language", folder, language, step, steps, 1.5e-3)
+
+def speak(run: Run, lessons: Lessons, steps: int) -> None:
+    """Teach `run.model.llm` and `run.oracle` together."""
+    # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
+    nn.init.normal_(run.model.llm.model.embed_tokens.weight, std=0.1)
+    run.train("language", Language(run), lessons.step, steps, 1.5e-3, matrix_rate=0.01)
 
 
 def batched(samples: list[bank.Sample], size: int, rng: np.random.Generator) -> Iterator[list[bank.Sample]]:

@@ -1,4 +1,4 @@
-"""The loop that every stage of training shares: an optimiser, a schedule, progress, figures, and a result that is kept.
+"""What every stage of training shares: the model that learns, and a loop with an optimiser, a schedule, progress and figures.
 
 One soup from scratch stays at chance; taught in stages, each part learns from a teacher that knows the answer.
 """
@@ -9,41 +9,94 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-Step = Callable[[], tuple[Tensor, dict[str, float]]]  # -> loss and figures to report
+from favor_stream.model.favor import Favor
+from favor_stream.training.oracle import Oracle
+
+Step = Callable[[int], tuple[Tensor, dict[str, float]]]  # number of the step -> loss and figures to report
+KEEP_EVERY = 200  # steps, after which a run that is killed goes on from there
 
 
-def train(name: str, folder: Path, module: nn.Module, step: Step, steps: int, rate: float) -> None:
-    """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all stages of one training run share."""
 
-    Prints progress with the time left and appends one line of figures every 20 steps to `curves.jsonl`.
-    """
-    path = folder / f"{name}.pt"
-    if path.exists():
-        module.load_state_dict(torch.load(path, weights_only=True))
-        return
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, rate, weight_decay=0.01, betas=(0.9, 0.98))
-    started, seen = time.monotonic(), []
-    for at in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (at + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * at / steps)) + rate * 0.01
-        loss, figures = step()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        seen.append({"loss": loss.item(), **figures})
-        if (at + 1) % 20 == 0 or at + 1 == steps:
-            report(name, folder, at + 1, steps, time.monotonic() - started, seen)
-            seen.clear()
-    torch.save(module.state_dict(), path.with_suffix(".part"))
-    path.with_suffix(".part").rename(path)
+    model: Favor
+    oracle: Oracle
+    tokenizer: Tokenizer
+    folder: Path  # for finished stages and curves
+    rng: np.random.Generator
+
+    def train(self, name: str, module: nn.Module, step: Step, steps: int, rate: float, matrix_rate: float = 0.0) -> None:
+        """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.
+
+        With a `matrix_rate` the matrices inside of layers are left to Muon, which learns to look things up in half the steps.
+        Prints progress with the time left and appends one line of figures every 20 steps to `curves.jsonl`.
+        """
+        path = self.folder / f"{name}.pt"
+        if path.exists():
+            module.load_state_dict(torch.load(path, weights_only=True))
+            return
+        used = optimisers(module, rate, matrix_rate)
+        parts = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
+        done, spent_s = restore(path.with_suffix(".part"), parts)
+        started, seen = time.monotonic() - spent_s, []
+        for at in range(done, steps):
+            loss, figures = step(at)
+            module.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            for optimiser_or_schedule in parts[1:]:
+                optimiser_or_schedule.step()
+            seen.append({"loss": loss.item(), **figures})
+            if (at + 1) % 20 == 0 or at + 1 == steps:
+                report(name, self.folder, at + 1, steps, time.monotonic() - started, seen)
+                seen.clear()
+            if (at + 1) % KEEP_EVERY == 0:
+                keep(path.with_suffix(".part"), parts, at + 1, time.monotonic() - started)
+        torch.save(module.state_dict(), path.with_suffix(".new"))
+        path.with_suffix(".new").rename(path)
+        path.with_suffix(".part").unlink(missing_ok=True)
+
+
+def keep(path: Path, parts: list[Any], step: int, spent_s: float) -> None:
+    torch.save([step, spent_s, *(part.state_dict() for part in parts)], path.with_suffix(".new"))
+    path.with_suffix(".new").rename(path)
+
+
+def restore(path: Path, parts: list[Any]) -> tuple[int, float]:
+    """Fill `parts` from what was kept last; returns how many steps that were, and the seconds they took."""
+    if not path.exists():
+        return 0, 0.0
+    step, spent_s, *states = torch.load(path, weights_only=True)
+    for part, state in zip(parts, states, strict=True):
+        part.load_state_dict(state)
+    return step, spent_s
+
+
+def optimisers(module: nn.Module, rate: float, matrix_rate: float) -> list[Optimizer]:
+    learned = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    matrices = [p for name, p in learned.items() if matrix_rate and ".layers." in name and p.ndim == 2]
+    kept = {id(p) for p in matrices}
+    others = [p for p in learned.values() if id(p) not in kept]
+    adam = AdamW(others, rate, weight_decay=0.01, betas=(0.9, 0.98))
+    return [adam, Muon(matrices, matrix_rate, weight_decay=0.01)] if matrices else [adam]
+
+
+def pace(at: int, steps: int) -> float:
+    """Share of the rate at a step: 50 steps up, then half a cosine down to a hundredth."""
+    return min(1.0, (at + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * at / steps))
 
 
 def report(name: str, folder: Path, step: int, steps: int, spent_s: float, seen: list[dict[str, float]]) -> None:

@@ -49,12 +49,13 @@ class Oracle(nn.Module):
     def slices(self, rows: Tensor, words: Tensor) -> Tensor:
         """[..., S, WIDTH] labels -> [..., S, 5, D]; `words` is the LLM's table of word vectors [vocabulary, D].
 
+        What has no name is as if it were not there, see `copy_loss`.
         What all word vectors have in common is taken off: it grows in training until nothing else could be told.
         """
         vectors = F.layer_norm(words - words.mean(0), words.shape[-1:]) * SCALE
         nothing = vectors.new_zeros(1, vectors.shape[-1])
         fields = [
-            F.embedding(rows[..., at], torch.cat([nothing, role(vectors[names])]))
+            F.embedding(rows[..., at].clamp(min=0), torch.cat([nothing, role(vectors[names])]))
             for at, (role, names) in enumerate(zip(self.fields, self.names, strict=True))
         ]
         sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
@@ -73,6 +74,19 @@ class Oracle(nn.Module):
         """[B, S, WIDTH] labels -> slice tokens [B, S, 5, D] and the read-out of each started window of `size` slices."""
         slices = self.slices(rows, words)
         return slices, [self.window(part) for part in slices.split(size, 1)]
+
+    def copy_loss(self, slices: Tensor, window: Tensor, rows: Tensor, words: Tensor) -> Tensor:
+        """How far slice tokens [B, S, 5, D] and their window's [B, 4, D] are from this oracle's, squared.
+
+        Tokens of things whose colour or shape has no name are left out: nothing here says what they should be.
+        """
+        with torch.no_grad():
+            wanted = self.slices(rows, words)
+            named = rows[..., : labels.CARD].unflatten(-1, (2, -1)).ge(0).all(-1)  # [B, S, 2]
+            known = F.pad(named, (0, QUERIES - 2), value=True)
+            known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 2), value=True)
+        of_slices = (slices - wanted).square().mean(-1)[known].mean()
+        return of_slices + (window - self.window(wanted)).square().mean(-1)[known_window].mean()
 
     def reading(self, tokens: Tensor, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
         """How badly labels [N, WIDTH] are read back from slice tokens [N, 5, D], and the share of things read rightly."""

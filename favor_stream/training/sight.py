@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from favor_stream.model.favor import Favor
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.training import bank, labels
-from favor_stream.training.loop import faster, train
+from favor_stream.training.loop import Run, faster
+
+BATCH = 64
+FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the card
+FIGURES = ("colour", "shape", "right_colour", "right_shape", "card", "cell_colour", "cell_shape", "cell_card")
+EMPTY = 0.05  # weight of a cell with nothing in it: most are, and "nothing" would be learned first and for long
 
 
 class Sight(nn.Module):
@@ -27,13 +32,13 @@ class Sight(nn.Module):
         self.vision = model.vision
         self.queries = nn.Parameter(torch.randn(3, width) * 0.5)
         self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
-        self.readers = nn.ModuleList(nn.Linear(width, labels.SIZES[field]) for field in SIGHT_FIELDS)
+        self.readers = nn.ModuleList(nn.Linear(width, labels.SIZES[field]) for field in FIELDS)
         self.places = nn.Linear(width, 2)
         # What is where: teaches the trunk before the queries know where to look.
         self.cells = nn.Linear(model.config.vision.stages[-1], sum(labels.CELL_SIZES))
 
     def forward(self, pictures: Tensor) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
-        """Classes of SIGHT_FIELDS, where the two things are [B, 2, 2], and classes of each cell's colour, shape and word."""
+        """Classes of FIELDS, where the two things are [B, 2, 2], and classes of each cell's colour, shape and word."""
         grid = self.vision.grid(pictures)
         tokens = self.vision.read(grid)
         read, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
@@ -41,42 +46,59 @@ class Sight(nn.Module):
         return guesses, self.places(read[:, :2]).float(), self.cells(grid).float().split(labels.CELL_SIZES, -1)
 
 
-SIGHT_FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the card
+@dataclass(frozen=True, slots=True)
+class Batch:
+    pictures: Tensor  # uint8 [B, height, width, 3]
+    fields: Tensor  # [B, 5] classes of FIELDS
+    places: Tensor  # [B, 2, 2] of the two things, NaN where there is none
+    cells: Tensor  # [B, 3, side x side] classes of a cell's colour, shape and word
 
 
-def see(model: Favor, clips: list[bank.Clips], folder: Path, steps: int, rng: np.random.Generator) -> None:
-    """Teach the vision encoder colours, shapes and printed words on single pictures."""
-    sight = Sight(model)
+def see(run: Run, clips: list[bank.Clips], steps: int) -> None:
+    """Teach `run.model.vision` on pictures of `clips`."""
+    sight = Sight(run.model)
     sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    side = int(model.config.vision.image // 16)
-    pictures = np.concatenate([np.arange(c.rows.shape[0] * c.rows.shape[1]) + i * 10_000_000 for i, c in enumerate(clips)])
+    rows = np.stack([shard.rows for shard in clips])
     # Empty pictures are many and soon learned; printed words are few and slow to learn.
-    weight = np.concatenate(
-        [(0.1 + (c.rows[..., 0] > 0) + (c.rows[..., 3] > 0) + 3 * (c.rows[..., 6] > 0)).ravel() for c in clips]
-    )
-    weight /= weight.sum()
+    weight = 0.1 + (rows[..., 0] != 0) + (rows[..., 3] != 0) + 3 * (rows[..., labels.CARD] > 0)
+    chances = (weight / weight.sum()).ravel()
 
-    def step() -> tuple[Tensor, dict[str, float]]:
-        chosen = rng.choice(pictures, 64, p=weight)
-        where = [(clips[i // 10_000_000], *divmod(int(i % 10_000_000), clips[0].rows.shape[1])) for i in chosen]
-        images = torch.from_numpy(np.stack([c.pictures[n, k] for c, n, k in where]))
-        rows = torch.from_numpy(np.stack([c.rows[n, k] for c, n, k in where])).long()[:, SIGHT_FIELDS]
-        where_things = torch.from_numpy(np.stack([labels.places(c.scripts[n], k) for c, n, k in where]))
-        covered = torch.from_numpy(np.stack([labels.cells(c.scripts[n], k, side) for c, n, k in where])).long()
+    def step(_: int) -> tuple[Tensor, dict[str, float]]:
+        spots = np.unravel_index(run.rng.choice(weight.size, BATCH, p=chances), weight.shape)
+        batch = look_up(clips, spots, run.model.config.vision.image // 16)
         with faster():
-            guesses, places, cells = sight(images)
-        loss = torch.stack([F.cross_entropy(g, rows[:, i]) for i, g in enumerate(guesses)]).sum()
-        away = torch.where(where_things.isnan(), 0, places - where_things.nan_to_num()).abs()
-        loss = loss + 10 * away.mean()
-        # Most cells are empty: weigh them down, or "nothing" is learned first and for long.
-        for i, logits in enumerate(cells):
-            balance = torch.ones(logits.shape[-1])
-            balance[0] = 0.05
-            loss = loss + 2 * F.cross_entropy(logits.flatten(0, 1), covered[:, i].flatten(), balance)
-        named = [(g.argmax(-1) == rows[:, i])[rows[:, i] > 0].float().mean().nan_to_num(1.0) for i, g in enumerate(guesses)]
-        there = [(g.argmax(-1) == covered[:, i])[covered[:, i] > 0].float().mean().nan_to_num(1.0) for i, g in enumerate(cells)]
-        names = ("colour", "shape", "right_colour", "right_shape", "card", "cell_colour", "cell_shape", "cell_card")
-        figures = {name: value.item() for name, value in zip(names, named + there, strict=True)}
-        return loss, {**figures, "away": (away.sum() / where_things.isfinite().sum().clamp(min=1)).item()}
+            guesses, places, cells = sight(batch.pictures)
+        there = ~batch.places.isnan()
+        away = (places - batch.places.nan_to_num()).abs() * there
+        loss = 10 * away.mean()
+        named = list(zip(guesses, batch.fields.unbind(1), strict=True))
+        covered = [(logits.transpose(1, 2), batch.cells[:, i]) for i, logits in enumerate(cells)]
+        loss = loss + sum(F.cross_entropy(logits, truth) for logits, truth in named)
+        loss = loss + 2 * sum(F.cross_entropy(logits, truth, lighter(logits)) for logits, truth in covered)
+        right = (share_right(logits, truth) for logits, truth in named + covered)
+        return loss, {**dict(zip(FIGURES, right, strict=True)), "away": (away.sum() / there.sum().clamp(min=1)).item()}
 
-    train("sight", folder, sight, step, steps, 1e-3)
+    run.train("sight", sight, step, steps, 1e-3)
+
+
+def look_up(clips: list[bank.Clips], spots: tuple[np.ndarray, ...], side: int) -> Batch:
+    """The pictures at (shard, clip, slice) of every spot, and what is true of them on a grid of `side` x `side` cells."""
+    where = [(clips[shard], n, int(k)) for shard, n, k in zip(*spots, strict=True)]
+    return Batch(
+        torch.from_numpy(np.stack([c.pictures[n, k] for c, n, k in where])),
+        torch.from_numpy(np.stack([c.rows[n, k] for c, n, k in where])).long()[:, FIELDS],
+        torch.from_numpy(np.stack([labels.places(c.scripts[n], k) for c, n, k in where])),
+        torch.from_numpy(np.stack([labels.cells(c.scripts[n], k, side) for c, n, k in where])).long(),
+    )
+
+
+def lighter(logits: Tensor) -> Tensor:
+    """Weights of the classes [B, classes, ...] of a cell."""
+    weights = torch.ones(logits.shape[1])
+    weights[0] = EMPTY
+    return weights
+
+
+def share_right(logits: Tensor, truth: Tensor) -> float:
+    """Of what is there and has a name: the share that is named rightly."""
+    return (logits.argmax(1) == truth)[truth > 0].float().mean().nan_to_num(1.0).item()

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import LlamaForCausalLM
 
 from favor_stream.aveb.questions import Question
 from favor_stream.llm import Prompt
+from favor_stream.model.config import ModelConfig
+from favor_stream.model.favor import Favor
 
 PROMPT = Prompt()
-IGNORED, PAD = -100, 0
+IGNORED = -100
 ASKING = 0.2  # weight of a question's words against an answer's
 SPREAD = 0.15  # of the memories have leaps in their positions
 FARTHEST = 8_000  # positions; ten minutes of favor-nano's stream are 6,500
 
 
-def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """Token ids and next-token targets [B, M, T] of M questions to each of B memories; targets only within answers."""
-    texts = [[encode(q, tokenizer) for q in questions] for questions in asked]
-    longest = max(len(ids) for row in texts for ids, _ in row)
-    ids = torch.zeros(len(texts), len(texts[0]), longest, dtype=torch.long)
-    targets = torch.full_like(ids, IGNORED)
-    for b, row in enumerate(texts):
-        for m, (words, start) in enumerate(row):
-            ids[b, m, : len(words)] = torch.tensor(words)
-            targets[b, m, start - 1 : len(words) - 1] = torch.tensor(words[start:])
-    return ids, targets
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Questions with their answers to a batch of memories; those to one memory lie packed one behind another. All [B, T]."""
+
+    ids: Tensor
+    following: Tensor  # the next token of the branch; IGNORED at its end and in padding
+    answering: Tensor  # whether that token belongs to the answer
+    number: Tensor  # which branch a token belongs to, from 1; 0 in padding
+    place: Tensor  # of a token in its branch, from 0
+
+
+def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branches:
+    """Equally many questions to each memory of a batch."""
+    rows = [[encode(question, tokenizer) for question in questions] for questions in asked]
+    longest = max(sum(len(words) for words, _ in row) for row in rows)
+    ids, following, answering, number, place = np.zeros((5, len(rows), longest), np.int64)
+    following[:] = IGNORED
+    for b, row in enumerate(rows):
+        at = 0
+        for m, (words, start) in enumerate(row, 1):
+            end = at + len(words)
+            ids[b, at:end], number[b, at:end], place[b, at:end] = words, m, range(len(words))
+            following[b, at : end - 1] = words[1:]
+            answering[b, at + start - 1 : end - 1] = 1
+            at = end
+    ids, following, number, place = (torch.from_numpy(x) for x in (ids, following, number, place))
+    return Branches(ids, following, torch.from_numpy(answering).bool(), number, place)
 
 
 def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
@@ -39,39 +58,41 @@ def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
 
 
 def answer_loss(
-    llm: LlamaForCausalLM,
-    tokenizer: Tokenizer,
-    memory: Tensor,
-    ids: Tensor,
-    targets: Tensor,
-    rng: np.random.Generator | None = None,
+    model: Favor, tokenizer: Tokenizer, memory: Tensor, asked: Branches, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the answers and, lighter, of the questions; and which branches [B, M] would be answered word for word.
 
     Questions are worth predicting: their words name what is in the memory, so looking things up is learned from them too.
+    Arguments as of `read`.
+    """
+    hidden = read(model, tokenizer, memory, asked, rng)
+    answering, asking = asked.answering, ~asked.answering & (asked.following != IGNORED)
+    logits, wanted = model.llm.lm_head(hidden[answering]).float(), asked.following[answering]
+    loss = F.cross_entropy(logits, wanted)
+    loss = loss + ASKING * F.cross_entropy(model.llm.lm_head(hidden[asking]).float(), asked.following[asking])
+    wrong = torch.zeros(asked.ids.shape)
+    wrong[answering] = (logits.argmax(-1) != wanted).float()
+    count = int(asked.number.max())
+    return loss, torch.zeros(len(wrong), count + 1).scatter_add(1, asked.number, wrong)[:, 1:] == 0
+
+
+def read(model: Favor, tokenizer: Tokenizer, memory: Tensor, asked: Branches, rng: np.random.Generator | None = None) -> Tensor:
+    """Hidden states [B, T, D] of the branches, as `Llm` would have them.
+
     memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.
     With `rng` some memories are spread over many more positions than they fill, see `spread`.
     """
-    batch, count, length = ids.shape
-    table = llm.get_input_embeddings()
-    prefix = table(torch.tensor(tokenizer.encode(PROMPT.prefix).ids)).expand(batch, -1, -1)
-    memory = torch.cat([prefix, memory.to(prefix.dtype)], 1)
-    x = torch.cat([memory, table(ids.flatten(1))], 1)
-    remembered = memory.shape[1]
-    places = torch.arange(remembered) if rng is None else spread(remembered, rng)
-    positions = torch.cat([places, (places[-1] + 1 + torch.arange(length)).repeat(count)])
-    hidden = llm.model(
-        inputs_embeds=x, attention_mask=visible(remembered, count, length), position_ids=positions[None], use_cache=False
-    ).last_hidden_state[:, remembered:]
-    wanted = targets.flatten(1)
-    logits = llm.lm_head(hidden[wanted != IGNORED]).float()
-    loss = F.cross_entropy(logits, wanted[wanted != IGNORED])
-    following = F.pad(ids[..., 1:], (0, 1)).flatten(1)
-    asking = (wanted == IGNORED) & (following != PAD)
-    loss = loss + ASKING * F.cross_entropy(llm.lm_head(hidden[asking]).float(), following[asking])
-    right = torch.ones_like(wanted, dtype=torch.bool)
-    right[wanted != IGNORED] = logits.argmax(-1) == wanted[wanted != IGNORED]
-    return loss, right.unflatten(1, (count, length)).all(-1)
+    table = model.llm.get_input_embeddings()
+    prefix = table(torch.tensor(tokenizer.encode(PROMPT.prefix).ids)).expand(len(memory), -1, -1)
+    since = earliest(model.config, prefix.shape[1], prefix.shape[1] + memory.shape[1])
+    places = torch.arange(len(since)) if rng is None else spread(len(since), rng)
+    hidden: Tensor = model.llm.model(
+        inputs_embeds=torch.cat([prefix, memory.to(prefix.dtype), table(asked.ids)], 1),
+        attention_mask=visible(asked.number, since),
+        position_ids=torch.cat([places.expand(len(memory), -1), places[-1] + 1 + asked.place], 1),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden[:, len(since) :]
 
 
 def spread(tokens: int, rng: np.random.Generator) -> Tensor:
@@ -84,9 +105,22 @@ def spread(tokens: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.cumsum(steps) - 1)
 
 
-def visible(remembered: int, count: int, length: int) -> Tensor:
-    """[1, 1, T, T] True where a token may look: back in the memory, and back in its own branch."""
-    total = remembered + count * length
-    branch = torch.cat([torch.zeros(remembered, dtype=torch.long), torch.arange(1, count + 1).repeat_interleave(length)])
-    shared = (branch[None] == 0) | (branch[:, None] == branch[None])
-    return (shared & torch.ones(total, total).tril().bool())[None, None]
+def visible(number: Tensor, since: Tensor) -> Tensor:
+    """[B, 1, T, T] True where a token may look: back in the memory since `since` [remembered], and back in its own branch."""
+    remembered, length = len(since), number.shape[1]
+    branch, since = F.pad(number, (remembered, 0)), F.pad(since, (0, length))
+    place = torch.arange(remembered + length)
+    own = branch[:, :, None] == branch[:, None]
+    past = (place <= place[:, None]) & (place >= since[:, None])
+    return ((own | (place < remembered)) & past)[:, None]
+
+
+def earliest(config: ModelConfig, prefix: int, remembered: int) -> Tensor:
+    """[remembered] the first token that each remembered one may see. The open window is read with the question: it sees all."""
+    if config.llm.look_back is None:
+        return torch.zeros(remembered, dtype=torch.long)
+    size = config.fusion.tokens_per_window
+    place = torch.arange(remembered) - prefix
+    start = prefix + place.div(size, rounding_mode="floor") * size
+    is_closed = start + size <= remembered
+    return ((start - config.llm.look_back) * is_closed).clamp(min=0)

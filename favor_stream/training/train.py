@@ -1,24 +1,25 @@
 """The whole recipe in one command: data, the stages, a weights folder with its manifest and learning curves.
 
-A run that was killed goes on after its last finished stage; data that is there already is not made again.
+A run that was killed goes on where it was; data that is there already is not made again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from favor_stream.aveb.questions import corpus
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
+from favor_stream.training.loop import Run
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -28,6 +29,7 @@ class Budget:
     """How much of everything; steps are optimiser steps."""
 
     clips: int  # of 16 s, with pictures and sound
+    odd: int  # the same, with things that have no name
     speech: int  # of 8 s, sound alone, dense with speech
     samples: int  # symbolic, of each lesson
     sight: int
@@ -38,13 +40,15 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(2000, speech=8000, samples=16_000, sight=2800, hearing=2800, language=2600, distil=700, join=1200),
-    "smoke": Budget(50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
+    "nano": Budget(2000, odd=2000, speech=18_000, samples=20_000, sight=1500, hearing=1800, language=3200, distil=700, join=900),
+    "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
-# Of symbolic memories, in slices, as often as they stand here.
-LESSONS = ((8,), (16,), (16, 24, 24, 32, 32, 32, 48, 80, 160))
+# Lengths of symbolic memories in slices, and the share of the steps: looking things up begins in short ones, long ones come last.
+SYLLABUS = {(8,): 0.15, (16,): 0.42, (16, 24, 32): 0.36, (16, 24, 32, 48, 80, 160): 0.07}
+REHEARSAL = {(16, 24, 32): 1.0}
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
+ODD = 0.7  # of the things in odd clips
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
@@ -57,18 +61,19 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     budget, work = BUDGETS[preset], out / "work"
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
     config = without_idea(PRESETS["favor-nano"], without)
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
-    model, oracle = Favor(config), Oracle(config, tokenizer)
-    clips = encoders(model, tokenizer, budget, work, seed, rng)
-    lessons = [] if (work / "language.pt").exists() else symbols(tokenizer, budget.samples, seed)
-    language.speak(model, oracle, tokenizer, lessons, work, budget.language, rng)
+    model = Favor(config)
+    learning = Run(model, Oracle(config, tokenizer), tokenizer, work, np.random.default_rng(seed))
+    named, odd = encoders(learning, budget, seed)
+    syllabus = {} if (work / "language.pt").exists() else SYLLABUS
+    language.speak(learning, lessons(learning, syllabus, budget.samples, budget.language, seed), budget.language)
     model.eval()
-    encoded = fusion.features(model, clips)
+    clips, odd_clips = fusion.encode(model, named), fusion.encode(model, odd)
     ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
-    fusion.distil(f"distil{ending}", model, oracle, clips, encoded, work, budget.distil, rng)
-    fusion.join(f"join{ending}", model, tokenizer, clips, encoded, work, budget.join, rng)
+    fusion.distil(learning, f"distil{ending}", clips + odd_clips, budget.distil)
+    rehearsal = lessons(learning, REHEARSAL, budget.samples // 2, budget.join, seed + 1)
+    fusion.join(learning, f"join{ending}", clips, odd_clips, rehearsal, budget.join)
     facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
     weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
     plot(work / "curves.jsonl", folder / "curves.png")
@@ -85,24 +90,28 @@ def without_idea(config: ModelConfig, idea: str | None) -> ModelConfig:
     return replace(config, fusion=fusion[idea])
 
 
-def encoders(
-    model: Favor, tokenizer: Tokenizer, budget: Budget, work: Path, seed: int, rng: np.random.Generator
-) -> list[bank.Clips]:
-    """Make the data and teach both encoders; returns the clips with pictures."""
-    make = partial(bank.make_clips, tokenizer=tokenizer, workers=workers())
-    seeds = 10_000_000 * seed + 1_000_000, 10_000_000 * seed + 5_000_000
-    make(work / "clips", clips=budget.clips, slices=SLICES, seed=seeds[0], density=DENSITY, pictures=True)
-    make(work / "speech", clips=budget.speech, slices=SPEECH_SLICES, seed=seeds[1], density=SPEECH_DENSITY, pictures=False)
-    clips = list(bank.shards(work / "clips"))
-    sight.see(model, clips, work, budget.sight, rng)
-    hearing.hear(model, list(bank.shards(work / "speech")), work, budget.hearing, rng)
-    return clips
+def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips], list[bank.Clips]]:
+    """Make the data and teach both encoders; returns the clips of things with a name, and those with some without."""
+    work, seed = learning.folder, 10_000_000 * seed
+    make = partial(bank.make_clips, tokenizer=learning.tokenizer, workers=workers())
+    make(work / "clips", clips=budget.clips, slices=SLICES, seed=seed + 1_000_000, density=DENSITY)
+    make(work / "odd", clips=budget.odd, slices=SLICES, seed=seed + 3_000_000, density=DENSITY, odd=ODD)
+    make(
+        work / "speech", clips=budget.speech, slices=SPEECH_SLICES, seed=seed + 5_000_000, density=SPEECH_DENSITY, pictures=False
+    )
+    clips, odd = (list(bank.shards(work / name)) for name in ("clips", "odd"))
+    sight.see(learning, clips + odd, budget.sight)
+    hearing.hear(learning, list(bank.shards(work / "speech")), budget.hearing)
+    return clips, odd
 
 
-def symbols(tokenizer: Tokenizer, count: int, seed: int) -> list[list[bank.Sample]]:
-    """Lessons of `count` samples each: very short memories, short ones, all lengths."""
-    make = partial(bank.make_samples, tokenizer, count, asked=7, workers=workers())
-    return [make(lengths=lengths, seed=10 * seed + number) for number, lengths in enumerate(LESSONS, 1)]
+def lessons(learning: Run, syllabus: dict[tuple[int, ...], float], count: int, steps: int, seed: int) -> language.Lessons:
+    """Lessons of `count` symbolic samples each."""
+    make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
+    samples = (make(lengths=lengths, seed=10 * seed + number) for number, lengths in enumerate(syllabus, 1))
+    return language.Lessons(
+        learning, [(math.ceil(share * steps), s) for share, s in zip(syllabus.values(), samples, strict=True)]
+    )
 
 
 def workers() -> int:
