@@ -111,6 +111,14 @@ def only(items: list[Thing]) -> Thing | None:
     return items[0] if len(items) == 1 else None
 
 
+def called(thing: Thing, v: View, rng: Rng) -> str:
+    """What a person would call it: by its name, or by its shape or colour alone where one thing only has it."""
+    names = [name(thing)] * 2
+    names += [thing.shape] if only([t for t in v.things if t.shape == thing.shape]) else []
+    names += [f"{thing.colour} thing"] if only([t for t in v.things if t.colour == thing.colour]) else []
+    return str(rng.choice(names))
+
+
 def pick(rng: Rng, items: list[Thing] | list[Noise] | list[str] | tuple[str, ...]) -> int:
     return int(rng.integers(len(items)))
 
@@ -175,7 +183,7 @@ def motion(v: View, rng: Rng) -> Asked | None:
     if not seen:
         return None
     thing = seen[pick(rng, seen)]
-    return {"thing": name(thing)}, thing.motion
+    return {"thing": called(thing, v, rng)}, thing.motion
 
 
 def word(v: View, rng: Rng) -> Asked | None:
@@ -194,14 +202,14 @@ def after(v: View, rng: Rng) -> Asked | None:
     if not v.things:
         return None
     at = pick(rng, list(v.things))
-    return {"thing": name(v.things[at])}, name(v.things[at + 1]) if at + 1 < len(v.things) else "nothing"
+    return {"thing": called(v.things[at], v, rng)}, name(v.things[at + 1]) if at + 1 < len(v.things) else "nothing"
 
 
 def before(v: View, rng: Rng) -> Asked | None:
     if not v.things:
         return None
     at = pick(rng, list(v.things))
-    return {"thing": name(v.things[at])}, name(v.things[at - 1]) if at else "nothing"
+    return {"thing": called(v.things[at], v, rng)}, name(v.things[at - 1]) if at else "nothing"
 
 
 def together(thing: Thing, noise: Noise) -> float:
@@ -229,7 +237,7 @@ def heard_during(v: View, rng: Rng) -> Asked | None:
     if any(-0.4 < s < 0.4 for s in spans):
         return None
     heard = [n.kind for n, s in zip(v.noises, spans, strict=True) if s >= 0.4]
-    return {"thing": name(thing)}, ", ".join(heard) or "nothing"
+    return {"thing": called(thing, v, rng)}, ", ".join(heard) or "nothing"
 
 
 def count_things(v: View, rng: Rng) -> Asked | None:
@@ -276,7 +284,7 @@ def cross_order(v: View, rng: Rng) -> Asked | None:
     noise, thing = unique[pick(rng, unique)], v.things[pick(rng, list(v.things))]
     if abs(noise.start_s - thing.start_s) < 0.75:
         return None
-    return {"sound": noise.kind, "thing": name(thing)}, "yes" if noise.start_s < thing.start_s else "no"
+    return {"sound": noise.kind, "thing": called(thing, v, rng)}, "yes" if noise.start_s < thing.start_s else "no"
 
 
 def spoken(v: View, rng: Rng) -> Asked | None:

@@ -97,7 +97,7 @@ def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons:
         told, _ = lessons.step(at)
         return loss + TETHER * copied + told, figures
 
-    run.train(name, whole, step, steps, 6e-4)
+    run.train(name, whole, step, steps, 4e-4, matrix_rate=0.004)
 
 
 def answering(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:

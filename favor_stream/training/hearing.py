@@ -59,7 +59,7 @@ def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
         named = (said.flatten(0, 1).argmax(-1) == words)[words > 0].float().mean()
         return ctc + 4 * bce + 4 * naming, {"ctc": ctc.item(), "words": named.item(), "event_f1": hit.item()}
 
-    run.train("hearing", hearing, step, steps, 2e-3)
+    run.train("hearing", hearing, step, steps, 2e-3, matrix_rate=0.01)
 
 
 def spelling_loss(spelled: Tensor, targets: list[np.ndarray]) -> Tensor:
