@@ -157,8 +157,8 @@ def unit_outline(shape: str) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...
 
     if shape.isdecimal():
         rng = np.random.default_rng(int(shape))
-        corners = int(rng.integers(5, 10))
-        narrow = polygon(corners, tuple(rng.uniform(0.5, 1.1, corners))) * (1, 0.45)  # as no shape with a name is
+        count = int(rng.integers(5, 10))
+        narrow = polygon(count, tuple(rng.uniform(0.5, 1.1, count))) * (1, 0.45)  # as no shape with a name is
         return (turned(narrow, rng.uniform(0, math.pi)),)
     if shape == "circle":
         return (polygon(40),)

@@ -49,7 +49,7 @@ class Run:
             module.load_state_dict(torch.load(path, weights_only=True))
             return
         used = optimisers(module, rate, matrix_rate)
-        parts = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
+        parts: list[Any] = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
         done, spent_s = restore(path.with_suffix(".part"), parts)
         started, seen = time.monotonic() - spent_s, []
         for at in range(done, steps):

@@ -36,19 +36,18 @@ class Branches:
 def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branches:
     """Equally many questions to each memory of a batch."""
     rows = [[encode(question, tokenizer) for question in questions] for questions in asked]
-    longest = max(sum(len(words) for words, _ in row) for row in rows)
-    ids, following, answering, number, place = np.zeros((5, len(rows), longest), np.int64)
-    following[:] = IGNORED
+    shape = len(rows), max(sum(len(words) for words, _ in row) for row in rows)
+    ids, number, place = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
+    following, answering = torch.full(shape, IGNORED), torch.zeros(shape, dtype=torch.bool)
     for b, row in enumerate(rows):
         at = 0
         for m, (words, start) in enumerate(row, 1):
             end = at + len(words)
-            ids[b, at:end], number[b, at:end], place[b, at:end] = words, m, range(len(words))
-            following[b, at : end - 1] = words[1:]
-            answering[b, at + start - 1 : end - 1] = 1
+            ids[b, at:end], number[b, at:end], place[b, at:end] = torch.tensor(words), m, torch.arange(len(words))
+            following[b, at : end - 1] = torch.tensor(words[1:])
+            answering[b, at + start - 1 : end - 1] = True
             at = end
-    ids, following, number, place = (torch.from_numpy(x) for x in (ids, following, number, place))
-    return Branches(ids, following, torch.from_numpy(answering).bool(), number, place)
+    return Branches(ids, following, answering, number, place)
 
 
 def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:

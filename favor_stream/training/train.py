@@ -45,8 +45,8 @@ BUDGETS = {
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # Lengths of symbolic memories in slices, and the share of the steps: looking things up begins in short ones, long ones come last.
-SYLLABUS = {(8,): 0.15, (16,): 0.42, (16, 24, 32): 0.36, (16, 24, 32, 48, 80, 160): 0.07}
-REHEARSAL = {(16, 24): 1.0}
+SYLLABUS: dict[tuple[int, ...], float] = {(8,): 0.15, (16,): 0.42, (16, 24, 32): 0.36, (16, 24, 32, 48, 80, 160): 0.07}
+REHEARSAL: dict[tuple[int, ...], float] = {(16, 24): 1.0}
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 ODD = 0.7  # of the things in odd clips
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
