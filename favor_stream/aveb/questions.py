@@ -394,14 +394,18 @@ NAMES_OF_KINDS = list(KINDS)
 WEIGHTS = np.array([kind.weight for kind in KINDS.values()]) / sum(kind.weight for kind in KINDS.values())
 
 
+def wording(kind: str, rng: Rng) -> str:
+    """One of a kind's wordings, its places still open."""
+    return KINDS[kind].wordings[int(rng.integers(len(KINDS[kind].wordings)))]
+
+
 def ask(kind: str, v: View, rng: Rng) -> Question | None:
     """One question of a kind, or None where it does not apply."""
     asked = KINDS[kind].ask(v, rng)
     if asked is None:
         return None
     words, answer = asked
-    wordings = KINDS[kind].wordings
-    text = wordings[int(rng.integers(len(wordings)))]
+    text = wording(kind, rng)
     articles = {f"a_{key}": a(value) for key, value in words.items()}
     return Question(kind, text.format(**words, **articles), answer)
 
@@ -415,8 +419,7 @@ def exercise(kind: str, v: View, rng: Rng, most: int = 6) -> Question | None:
     told = {" ".join(words.values()): answer for words, answer in asked}
     if not told:
         return None
-    wordings = KINDS[kind].wordings
-    text = wordings[int(rng.integers(len(wordings)))].format_map(defaultdict(lambda: "..."))
+    text = wording(kind, rng).format_map(defaultdict(lambda: "..."))
     return Question("exercise", text, " . ".join(f"{words} {answer}" for words, answer in told.items()))
 
 

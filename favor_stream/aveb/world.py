@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
@@ -26,11 +25,10 @@ from favor_stream.aveb.lexicon import (
     SOUNDS,
 )
 from favor_stream.aveb.picture import BACKGROUNDS, FONTS, HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS
-from favor_stream.aveb.questions import SPOKEN_FORMS
+from favor_stream.aveb.questions import SPOKEN_FORMS, Split
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
-Split = Literal["training", "held_out", "symbolic"]
 Timed = Callable[[str, float, str, int, int, float, float], Utterance]
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
-from favor_stream.training import bank, talk
-from favor_stream.training.language import Lessons, remember, scores
+from favor_stream.training import bank
+from favor_stream.training.language import Lessons, answering
 from favor_stream.training.loop import Run, faster
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
@@ -92,7 +92,7 @@ def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons:
     whole = nn.ModuleList([run.model.fusion, run.model.llm])
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
-        loss, figures = answering(run, clips[int(run.rng.integers(len(clips)))])
+        loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))])
         copied, _ = copying(run, odd, 16)
         told, _ = lessons.step(at)
         return loss + TETHER * copied + told, figures
@@ -100,16 +100,15 @@ def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons:
     run.train(name, whole, step, steps, 4e-4, matrix_rate=0.004)
 
 
-def answering(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:
+def perceiving(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:
     """Questions about what is perceived of some clips, up to some moment of them."""
-    total, size = shard.seen.shape[1], run.model.config.fusion.slices_per_window
+    total = shard.seen.shape[1]
     until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
     chosen = run.rng.permutation(bank.SHARD)[:BATCH]
     samples = [bank.sample(shard.clips.scripts[n], shard.clips.rows[n], until, ASKED, run.rng) for n in chosen]
     seen, heard, _ = shard.part(chosen, slice(until))
-    asked = talk.branches([s.asked for s in samples], run.tokenizer)
     with faster():
         slices, windows = perceive(run.model.fusion, seen, heard)
-        loss, right = talk.answer_loss(run.model, run.tokenizer, remember(slices, windows, size), asked)
+        loss, figures = answering(run, samples, slices, windows)
     similar = torch.stack([diversity_loss(w) for w in windows]).mean()
-    return loss + DIVERSITY * similar, scores(samples, right)
+    return loss + DIVERSITY * similar, figures

@@ -31,6 +31,16 @@ def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
     return torch.cat(parts, 1)
 
 
+def answering(
+    run: Run, samples: list[bank.Sample], slices: Tensor, windows: list[Tensor], far: np.random.Generator | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of all questions of `samples`, asked of these tokens, and the share that is answered word for word."""
+    asked = talk.branches([s.asked for s in samples], run.tokenizer)
+    memory = remember(slices, windows, run.model.config.fusion.slices_per_window)
+    loss, right = talk.answer_loss(run.model, run.tokenizer, memory, asked, far)
+    return loss, scores(samples, right)
+
+
 class Lessons:
     """Steps of teaching the LLM, and the oracle with it, lesson by lesson; each is a number of steps and its memories."""
 
@@ -44,14 +54,13 @@ class Lessons:
         size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
         chosen = next(self.batches[bisect(self.ends, at)])
         rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
-        asked = talk.branches([s.asked for s in chosen], self.run.tokenizer)
         far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
             slices, windows = oracle.memory(rows, size, words)
-            loss, right = talk.answer_loss(model, self.run.tokenizer, remember(slices, windows, size), asked, far)
+            loss, figures = answering(self.run, chosen, slices, windows, far)
         # The readers learn from the truth what they will hold the Q-Former to.
         reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
-        return loss + 0.1 * reading, scores(chosen, right)
+        return loss + 0.1 * reading, figures
 
 
 def speak(run: Run, lessons: Lessons, steps: int) -> None:

@@ -64,14 +64,15 @@ class Run:
                 report(name, self.folder, at + 1, steps, time.monotonic() - started, seen)
                 seen.clear()
             if (at + 1) % KEEP_EVERY == 0:
-                keep(path.with_suffix(".part"), parts, at + 1, time.monotonic() - started)
-        torch.save(module.state_dict(), path.with_suffix(".new"))
-        path.with_suffix(".new").rename(path)
+                state = [part.state_dict() for part in parts]
+                keep(path.with_suffix(".part"), [at + 1, time.monotonic() - started, *state])
+        keep(path, module.state_dict())
         path.with_suffix(".part").unlink(missing_ok=True)
 
 
-def keep(path: Path, parts: list[Any], step: int, spent_s: float) -> None:
-    torch.save([step, spent_s, *(part.state_dict() for part in parts)], path.with_suffix(".new"))
+def keep(path: Path, state: Any) -> None:
+    """Write it whole or not at all."""
+    torch.save(state, path.with_suffix(".new"))
     path.with_suffix(".new").rename(path)
 
 
@@ -87,11 +88,10 @@ def restore(path: Path, parts: list[Any]) -> tuple[int, float]:
 
 def optimisers(module: nn.Module, rate: float, matrix_rate: float) -> list[Optimizer]:
     learned = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    matrices = [p for name, p in learned.items() if matrix_rate and ".layers." in name and p.ndim == 2]
-    kept = {id(p) for p in matrices}
-    others = [p for p in learned.values() if id(p) not in kept]
+    matrices = {name: p for name, p in learned.items() if matrix_rate and ".layers." in name and p.ndim == 2}
+    others = [p for name, p in learned.items() if name not in matrices]
     adam = AdamW(others, rate, weight_decay=0.01, betas=(0.9, 0.98))
-    return [adam, Muon(matrices, matrix_rate, weight_decay=0.01)] if matrices else [adam]
+    return [adam, Muon(matrices.values(), matrix_rate, weight_decay=0.01)] if matrices else [adam]
 
 
 def pace(at: int, steps: int) -> float:

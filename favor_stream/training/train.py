@@ -66,13 +66,13 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     model = Favor(config)
     learning = Run(model, Oracle(config, tokenizer), tokenizer, work, np.random.default_rng(seed))
     named, odd = encoders(learning, budget, seed)
-    syllabus = {} if (work / "language.pt").exists() else SYLLABUS
-    language.speak(learning, lessons(learning, syllabus, budget.samples, budget.language, seed), budget.language)
+    taught = lessons(learning, "language", SYLLABUS, budget.samples, budget.language, seed)
+    language.speak(learning, taught, budget.language)
     model.eval()
     clips, odd_clips = fusion.encode(model, named), fusion.encode(model, odd)
     ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
     fusion.distil(learning, f"distil{ending}", clips + odd_clips, budget.distil)
-    rehearsal = lessons(learning, REHEARSAL, budget.samples // 2, budget.join, seed + 1)
+    rehearsal = lessons(learning, f"join{ending}", REHEARSAL, budget.samples // 2, budget.join, seed + 1)
     fusion.join(learning, f"join{ending}", clips, odd_clips, rehearsal, budget.join)
     facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
     weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
@@ -105,13 +105,16 @@ def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips]
     return clips, odd
 
 
-def lessons(learning: Run, syllabus: dict[tuple[int, ...], float], count: int, steps: int, seed: int) -> language.Lessons:
-    """Lessons of `count` symbolic samples each."""
+def lessons(
+    learning: Run, stage: str, syllabus: dict[tuple[int, ...], float], count: int, steps: int, seed: int
+) -> language.Lessons:
+    """Lessons of `count` symbolic samples each; none for a stage that is finished."""
+    if (learning.folder / f"{stage}.pt").exists():
+        return language.Lessons(learning, [])
     make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
     samples = (make(lengths=lengths, seed=10 * seed + number) for number, lengths in enumerate(syllabus, 1))
-    return language.Lessons(
-        learning, [(math.ceil(share * steps), s) for share, s in zip(syllabus.values(), samples, strict=True)]
-    )
+    shares = (math.ceil(share * steps) for share in syllabus.values())
+    return language.Lessons(learning, list(zip(shares, samples, strict=True)))
 
 
 def workers() -> int:
