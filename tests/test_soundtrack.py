@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from favor_stream.aveb import accents
 from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.aveb.noises import noise
 from favor_stream.aveb.script import Camera, Noise, Room, Script
@@ -28,6 +29,10 @@ speaks = pytest.mark.skipif(
     reason="espeakng_loader is not installed: pip install 'favor-stream[train]'",
 )
 Numbers = NDArray[Any]
+EVERY_SOUND = (
+    "help the three nurses behind a hot open church window: "
+    "black jar, zoo, very blue boats, eight good mice up in our yard; ring four small saws, a chair"
+)
 QUIET = Room(noise_db=-120.0, colour=0.0, reverb_s=0.0)
 SENTENCES = ("turn left", "the code is three five nine", "switch on the lamp", "the cup is under the box", "i lost my key")
 
@@ -64,7 +69,7 @@ def peaks_hz(sound: Sound) -> Numbers:
 
 @speaks
 @pytest.mark.parametrize("text", SENTENCES)
-@pytest.mark.parametrize("voice", TRAINING_VOICES[::13] + HELD_OUT_VOICES[::5])
+@pytest.mark.parametrize("voice", TRAINING_VOICES[::61] + HELD_OUT_VOICES[::5])
 def test_words_follow_one_another_from_the_start_of_the_sound_to_its_end(text: str, voice: str) -> None:
     spoken = say(text, voice, 165, 50)
     assert [word.text for word in spoken.words] == text.split()
@@ -135,9 +140,29 @@ def test_threads_may_speak_at_once() -> None:
 
 @speaks
 def test_every_voice_speaks_and_no_two_alike() -> None:
-    heard = [say("wait nine minutes", voice, 165, 50).sound for voice in TRAINING_VOICES + HELD_OUT_VOICES]
-    assert all(0.6 < sound.size / RATE < 2.0 and rms(sound, 0, 2) > 0.04 for sound in heard)
+    voices = TRAINING_VOICES[::11] + HELD_OUT_VOICES
+    heard = [say(EVERY_SOUND, voice, 165, 50).sound for voice in voices]
+    assert all(4.0 < sound.size / RATE < 12.0 and rms(sound, 0, 2) > 0.04 for sound in heard)
     assert len({sound.tobytes() for sound in heard}) == len(heard)
+
+
+def test_invented_accents_change_sounds_and_leave_held_out_vowels_alone() -> None:
+    files = [accents.voice_file(number) for number in range(48)]
+    assert files == [accents.voice_file(number) for number in range(48)]
+    assert len(set(files)) == len(files)
+    assert all("replace" in file for file in files)
+    assert not any(table in file for file in files for table in ("en-wi", "en-wm"))
+
+
+@speaks
+def test_espeak_knows_every_sound_of_the_invented_accents(monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = {**accents.VOWELS, **accents.CONSONANTS}
+    plain = "name invented0\nlanguage en\nphonemes en\n"
+    monkeypatch.setattr(accents, "voice_file", lambda _: plain)
+    base = say.__wrapped__(EVERY_SOUND, "invented0+m2", 165, 50).sound
+    for old, new in [(old, new) for old, becomes in sounds.items() for new in becomes]:
+        monkeypatch.setattr(accents, "voice_file", lambda _, line=f"replace 00 {old} {new}\n": plain + line)
+        assert not np.array_equal(say.__wrapped__(EVERY_SOUND, "invented0+m2", 165, 50).sound, base), (old, new)
 
 
 def test_held_out_voices_share_neither_accent_nor_variant_with_training() -> None:

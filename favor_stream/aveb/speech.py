@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from favor_stream.aveb import accents
 from favor_stream.aveb.script import Word
 from favor_stream.errors import ConfigError, EngineError
 from favor_stream.records import RATE, Sound
@@ -21,7 +22,8 @@ ESPEAK_RATE = 22_050  # hertz; what espeak-ng synthesises at
 
 # Accents and variants of espeak-ng. The variants are those whose single words a classifier trained on other voices tells apart
 # (93 of 100 or better), without near-twins across the two lists; whispers and robots are left out.
-_TRAINING_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan")
+_REAL_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan")
+_TRAINING_ACCENTS = (*_REAL_ACCENTS, *(f"{accents.NAME}{number}" for number in range(48)))
 _TRAINING_VARIANTS = "f1 f2 f4 belinda grandma steph m1 m2 m3 m5 m7 Gene Storm rob paul miguel klatt klatt3"
 _HELD_OUT_ACCENTS = ("en-029", "en-gb-x-gbcwmd")  # Caribbean, West Midlands
 _HELD_OUT_VARIANTS = "f3 Annie aunty Nguyen m4 m8 pablo norbert"
@@ -102,7 +104,7 @@ def _synthesise(text: str, voice: str, words_per_minute: int, pitch: int) -> tup
         return 0
 
     callback = _Callback(listen)
-    with _espeak() as (library, data_path):
+    with _espeak(voice.partition("+")[0]) as (library, data_path):
         _choose(voice, library, data_path)
         library.espeak_SetSynthCallback(callback)
         for parameter, value in ((_SPEED, words_per_minute), (_VOLUME, _QUIET_VOLUME), (_PITCH, pitch)):
@@ -113,24 +115,26 @@ def _synthesise(text: str, voice: str, words_per_minute: int, pitch: int) -> tup
 
 
 @contextmanager
-def _espeak() -> Iterator[tuple[ctypes.CDLL, str]]:
-    """A fresh espeak-ng and its data folder: its static memory keeps flutter and phase, and equal calls must sound equal."""
+def _espeak(accent: str) -> Iterator[tuple[ctypes.CDLL, str]]:
+    """espeak-ng that knows `accent`, and its data folder. A fresh one: its static memory keeps flutter and phase, and equal calls
+    must sound equal.
+    """
     try:
         import espeakng_loader
     except ImportError as error:
         raise EngineError("no espeakng_loader found: expected it for speech; run pip install 'favor-stream[train]'") from error
-    data_path = espeakng_loader.get_data_path()
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    try:
-        if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DO_NOT_EXIT) != ESPEAK_RATE:
-            raise EngineError(
-                f"espeak-ng did not start from {data_path}: expected {ESPEAK_RATE} Hz sound; reinstall espeakng-loader"
-            )
-        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        yield library, data_path
-    finally:
-        library.espeak_Terminate()
-        ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
+    with accents.data_with(accent, espeakng_loader.get_data_path()) as data_path:
+        library = ctypes.CDLL(espeakng_loader.get_library_path())
+        try:
+            if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DO_NOT_EXIT) != ESPEAK_RATE:
+                raise EngineError(
+                    f"espeak-ng did not start from {data_path}: expected {ESPEAK_RATE} Hz sound; reinstall espeakng-loader"
+                )
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+            yield library, data_path
+        finally:
+            library.espeak_Terminate()
+            ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 
 
 def _choose(voice: str, library: ctypes.CDLL, data_path: str) -> None:
