@@ -67,6 +67,14 @@ def test_a_script_becomes_slices_and_the_session_answers_each_question() -> None
     assert evaluation.answer(session, slices, asked[:1]) == [first]
 
 
+def test_more_clips_are_drawn_for_spoken_questions_alone() -> None:
+    given = list(evaluation.clips(2, 1, {"spoken", "word"}))
+    assert [q.kind for _, asked in given[:2] for q in asked].count("word") == 2
+    assert all([q.kind for q in asked] == ["spoken"] for _, asked in given[2:])
+    assert sum(q.kind == "spoken" for _, asked in given for q in asked) == 2
+    assert len(list(evaluation.clips(2, 1, {"word"}))) == 2
+
+
 @pytest.mark.parametrize("name", [task.name for task in TASKS])
 def test_goals_are_shares(name: str) -> None:
     assert 0 < next(t for t in TASKS if t.name == name).goal <= 1

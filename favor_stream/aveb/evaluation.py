@@ -6,6 +6,7 @@ commonest answer, always given) and the recent window: the same model with only 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections import Counter
@@ -97,20 +98,35 @@ def answer(session: Session, slices: list[Slice], asked: list[Question]) -> list
     return ["".join(session.ask(question.text)).strip() for question in asked]
 
 
-def replies(session: Session, beside: list[Session], clips: int, seed: int, kinds: set[str]) -> list[Reply]:
-    """Every applicable question about each held-out clip, answered with the whole memory, with the last 2 s and by others."""
-    out = []
-    for number in range(clips):
+def clips(count: int, seed: int, kinds: set[str]) -> Iterator[tuple[Script, list[Question]]]:
+    """`count` held-out clips, each with one question of each kind that applies.
+
+    A spoken question is rare: more clips that hold one are drawn, to be asked nothing else, until there are `count` of those too.
+    """
+    spoken = 0 if "spoken" in kinds else count
+    for number in itertools.count():
+        if number >= count and spoken >= count:
+            return
         script = world.draw(seed * 1_000_003 + number, CLIP_S, "held_out", DENSITY)
         rng = np.random.default_rng((seed, number))
         drawn = questions.every(script, CLIP_S, rng, "held_out")
+        wanted = kinds if number < count else {"spoken"}
         # Most clips hold no spoken question, and saying so each time would look like an ability.
-        asked = [q for q in drawn if q.kind in kinds and not (q.kind == "spoken" and q.answer == "no question")]
+        asked = [q for q in drawn if q.kind in wanted and not (q.kind == "spoken" and q.answer == "no question")]
+        spoken += any(q.kind == "spoken" for q in asked)
+        if asked:
+            yield script, asked
+
+
+def replies(session: Session, beside: list[Session], asked_of: Iterator[tuple[Script, list[Question]]]) -> list[Reply]:
+    """Every question about each clip, answered with the whole memory, with the last 2 s and by others."""
+    out = []
+    for number, (script, asked) in enumerate(asked_of, 1):
         slices = list(film(script))
         full, recent = (answer(session, part, asked) for part in (slices, slices[-int(RECENT_S / SLICE_S) :]))
         others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
         out += [Reply(*each) for each in zip(asked, full, recent, others, strict=True)]
-        print(f"\rclip {number + 1}/{clips}", end="", file=sys.stderr, flush=True)
+        print(f"\rclip {number}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return out
 
@@ -204,7 +220,7 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
         raise EngineError("eval measures speech with jiwer, which is not installed; pip install 'favor-stream[train]'") from error
     kinds = {kind for task in chosen for kind in task.kinds}
     session, *others = (Session(*weights_folder.load(folder)) for folder in [weights, *beside])
-    given = replies(session, others, limit, seed, kinds)
+    given = replies(session, others, clips(limit, seed, kinds))
     common = commonest(kinds)
     rows = [r for task in chosen if (r := row(task, given, common)) is not None]
     if json_out:
