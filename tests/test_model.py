@@ -16,6 +16,7 @@ from favor_stream.model.lora import add_lora, merge_lora
 from favor_stream.model.paper import EvaVision, RollingWhisper
 from favor_stream.model.qformer import CausalQFormer, diversity_loss
 from favor_stream.model.sync import synchronise
+from favor_stream.model.vision import VisionEncoder
 from favor_stream.records import SLICE_SAMPLES
 
 FUSIONS = {
@@ -46,6 +47,28 @@ def recording(slices: int, batch: int = 1, seed: int = 0) -> tuple[torch.Tensor,
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.randint(0, 256, (batch, slices, 24, 40, 3), dtype=torch.uint8, generator=generator)
     return pictures, torch.randn(batch, slices * SLICE_SAMPLES, generator=generator) * 0.1
+
+
+def grids(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return VisionEncoder(PRESETS["tiny"].vision).eval().grids(pictures)
+
+
+def test_form_is_blind_to_which_colour_an_edge_has() -> None:
+    pictures = recording(1)[0][0]
+    form, colour = grids(pictures)
+    form_of_other, colour_of_other = grids(pictures.flip(-1))  # red for blue
+    assert_close(form, form_of_other)
+    assert (colour - colour_of_other).abs().max() > 0.001
+
+
+def test_colour_is_blind_to_form() -> None:
+    pictures = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8)
+    rows = torch.arange(32).unflatten(0, (-1, 2, 4)).flip(1).flatten()  # four rows of a cell change places with the next four
+    form, colour = grids(pictures)
+    form_of_other, colour_of_other = grids(pictures[:, rows])
+    assert_close(colour, colour_of_other)
+    assert (form - form_of_other).abs().max() > 0.001
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3, 4, 5, 7, 8, 11])

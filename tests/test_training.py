@@ -19,7 +19,7 @@ from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
-from favor_stream.training import bank, fusion, labels, language, loop, talk, train
+from favor_stream.training import bank, fusion, hearing, labels, language, loop, talk, train
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -197,9 +197,18 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
     assert [path.name for path in (tmp_path / "killed").glob("stage.*")] == ["stage.pt"]
 
 
+def test_bands_and_moments_are_masked_and_the_rest_is_left() -> None:
+    mel = torch.randn(3, 80, 400)
+    out = hearing.masked(mel, np.random.default_rng(0))
+    hidden = out != mel
+    assert 0.02 < hidden.float().mean() < 0.6
+    assert (hidden.all(1).any(1) | hidden.all(2).any(1)).all()  # in every clip a whole band or a whole moment
+    torch.testing.assert_close(out[hidden], mel.mean((1, 2), keepdim=True).expand_as(mel)[hidden])
+
+
 def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:
     tokenizer = train_tokenizer(questions.corpus(500, 0), 1024).to_str()
-    first, again = (bank.symbolic(tokenizer, (16, 24), 3, 1, 0) for _ in range(2))
+    first, again = (bank.symbolic(tokenizer, bank.Lesson(1.0, (16, 24)), 3, 1, 0) for _ in range(2))
     assert all(np.array_equal(a.rows, b.rows) and a.asked == b.asked for a, b in zip(first, again, strict=True))
 
 

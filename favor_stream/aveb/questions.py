@@ -62,6 +62,11 @@ class View:
     def heard_kinds(self) -> list[str]:
         return [n.kind for n in self.noises]
 
+    def only(self, colour: str | None = None, shape: str | None = None) -> Thing | None:
+        """The thing of that colour or shape, where one alone has it."""
+        found = [t for t in self.things if t.colour == colour or t.shape == shape]
+        return found[0] if len(found) == 1 else None
+
 
 def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] | None = None) -> View:
     """The script as it stands after the slices up to `until_s`."""
@@ -107,15 +112,11 @@ def a(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-def only(items: list[Thing]) -> Thing | None:
-    return items[0] if len(items) == 1 else None
-
-
 def called(thing: Thing, v: View, rng: Rng) -> str:
     """What a person would call it: by its name, or by its shape or colour alone where one thing only has it."""
     names = [name(thing)] * 2
-    names += [thing.shape] if only([t for t in v.things if t.shape == thing.shape]) else []
-    names += [f"{thing.colour} thing"] if only([t for t in v.things if t.colour == thing.colour]) else []
+    names += [thing.shape] if v.only(shape=thing.shape) else []
+    names += [f"{thing.colour} thing"] if v.only(colour=thing.colour) else []
     return str(rng.choice(names))
 
 
@@ -166,7 +167,7 @@ def colour(v: View, rng: Rng) -> Asked | None:
     if not v.things:
         return None
     shape = v.things[pick(rng, list(v.things))].shape
-    thing = only([t for t in v.things if t.shape == shape])
+    thing = v.only(shape=shape)
     return ({"shape": shape}, thing.colour) if thing else None
 
 
@@ -174,7 +175,7 @@ def shape(v: View, rng: Rng) -> Asked | None:
     if not v.things:
         return None
     wanted = v.things[pick(rng, list(v.things))].colour
-    thing = only([t for t in v.things if t.colour == wanted])
+    thing = v.only(colour=wanted)
     return ({"colour": wanted}, thing.shape) if thing else None
 
 
@@ -320,19 +321,19 @@ class Kind:
 KINDS = {
     "now_see": Kind(now_see, 1.5, (NOW_SEE, "what is in view now?", "what is there to see right now?")),
     "now_hear": Kind(now_hear, 1.0, (NOW_HEAR, "which sound do you hear now?", "what is there to hear right now?")),
-    "said": Kind(said, 1.5, ("what was said?", "what did they say?", "write down what was said")),
+    "said": Kind(said, 2.5, ("what was said?", "what did they say?", "write down what was said")),
     "said_last": Kind(said_last, 2.0, ("what was said last?", "what did they say last?", "write down what was said last")),
     "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
-    "story": Kind(story, 6.0, ("what happened?", "tell me what happened", "list what happened in order")),
+    "story": Kind(story, 4.0, ("what happened?", "tell me what happened", "list what happened in order")),
     "colour": Kind(
-        colour, 3.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
+        colour, 6.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
     ),
     "shape": Kind(
         shape,
         1.0,
         ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing"),
     ),
-    "motion": Kind(motion, 1.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
+    "motion": Kind(motion, 2.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
     "word": Kind(word, 1.0, ("what word was shown?", "which word did you read?", "what was the written word?")),
     "first": Kind(first, 1.0, ("what came first?", "what did you see first?", "what was the first thing?")),
     "last": Kind(last, 1.0, ("what came last?", "what did you see last?", "what was the last thing?")),
@@ -340,11 +341,11 @@ KINDS = {
         after, 2.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")
     ),
     "before": Kind(
-        before, 2.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")
+        before, 3.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")
     ),
     "seen_during": Kind(
         seen_during,
-        3.0,
+        4.0,
         (
             "what was in view when you heard the {sound}?",
             "what did you see during the {sound}?",
@@ -353,7 +354,7 @@ KINDS = {
     ),
     "heard_during": Kind(
         heard_during,
-        2.5,
+        3.0,
         (
             "what did you hear while the {thing} was in view?",
             "which sound came with the {thing}?",
@@ -368,7 +369,7 @@ KINDS = {
         1.0,
         ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
     ),
-    "saw": Kind(saw, 2.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
+    "saw": Kind(saw, 3.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
     "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
     "sound_order": Kind(
         sound_order,

@@ -28,7 +28,7 @@ class AudioState:
 
     sound: Tensor  # [B, FRAME - HOP] the last samples
     mel: Tensor  # [B, mels, 2] the last spectra
-    stem: Tensor  # [B, D, 1] the last frame of the first convolution
+    stem: Tensor  # [B, channels, mels / 2, 1] the last frame of the first convolution
     conv: list[Tensor]  # per layer [B, D, kernel - 1]
     keys: list[Tensor]  # per layer [B, heads, past, D / heads], past at most the left context
     values: list[Tensor]
@@ -63,6 +63,25 @@ def mel_filters(mels: int) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0)
 
 
+class Stem(nn.Module):
+    """Two convolutions over pitch and time, each halving the pitch and the second the time.
+
+    What a larger person says lies lower: a pattern is to be known at every height.
+    """
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        channels = config.stem
+        self.first = nn.Conv2d(1, channels, 3, stride=(2, 1), padding=(1, 0))
+        self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=(1, 0))
+        self.out = nn.Linear(channels * (config.mels // 4), config.width)
+
+    def forward(self, mel: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra [B, mels, 2 + 2 n] and the last frame of the first convolution -> tokens [B, n, D] and that frame now."""
+        frames = torch.cat([past, F.gelu(self.first(mel[:, None]))], -1)
+        return self.out(F.gelu(self.second(frames)).flatten(1, 2).transpose(1, 2)), frames[..., -1:]
+
+
 class AudioLayer(nn.Module):
     """A causal depthwise convolution that tells order, block-causal attention, a feed-forward network."""
 
@@ -94,20 +113,19 @@ class AudioEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.mel = LogMel(config.mels)
-        self.stem = nn.Conv1d(config.mels, config.width, 3)
-        self.halve = nn.Conv1d(config.width, config.width, 3, stride=2)
+        self.stem = Stem(config)
         self.layers = nn.ModuleList(AudioLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
 
     def start(self, batch: int = 1) -> AudioState:
         """The state before the first sample: silence."""
-        c, weight = self.config, self.stem.weight
+        c, weight = self.config, self.stem.out.weight
         nothing = weight.new_zeros(batch, c.heads, 0, c.width // c.heads)
         return AudioState(
             sound=weight.new_zeros(batch, FRAME - HOP),
             # Silence sits on the floor of the log-mel, not at zero.
             mel=weight.new_full((batch, c.mels, 2), (math.log10(FLOOR) + 4) / 4),
-            stem=weight.new_zeros(batch, c.width, 1),
+            stem=weight.new_zeros(batch, c.stem, c.mels // 2, 1),
             conv=[weight.new_zeros(batch, c.width, c.kernel - 1) for _ in range(c.layers)],
             keys=[nothing] * c.layers,
             values=[nothing] * c.layers,
@@ -118,8 +136,7 @@ class AudioEncoder(nn.Module):
         """Sound of whole slices [B, 8000 n] -> tokens [B, 25 n, D] and the state after them."""
         series = torch.cat([state.sound, sound], -1)
         mel = torch.cat([state.mel, self.mel(series)], -1)
-        stem = torch.cat([state.stem, F.gelu(self.stem(mel))], -1)
-        x = F.gelu(self.halve(stem)).transpose(1, 2)  # [B, 25 n, D]
+        x, stem = self.stem(mel, state.stem)  # [B, 25 n, D]
         mask = self.mask(sound.shape[-1] // SLICE_SAMPLES, state.slices).to(x.device)
         keep = self.config.left_slices * self.config.tokens
         conv, keys, values = [], [], []
@@ -129,7 +146,7 @@ class AudioEncoder(nn.Module):
             keys.append(key[:, :, -keep:])
             values.append(value[:, :, -keep:])
         slices = state.slices + sound.shape[-1] // SLICE_SAMPLES
-        return self.norm(x), AudioState(series[:, -(FRAME - HOP) :], mel[..., -2:], stem[..., -1:], conv, keys, values, slices)
+        return self.norm(x), AudioState(series[:, -(FRAME - HOP) :], mel[..., -2:], stem, conv, keys, values, slices)
 
     def mask(self, slices: int, seen: int) -> Tensor:
         """Which of [past + new tokens] each new token may look at: [25 n, 25 (past + n)], True where it may."""

@@ -17,6 +17,7 @@ class AudioConfig:
     layers: int = 4
     heads: int = 4
     mels: int = 80
+    stem: int = 32  # channels of the convolutions over pitch and time
     left_slices: int = 6  # slices of the past that a token attends to
     kernel: int = 7  # of the causal depthwise convolution that orders tokens in time
     tokens: int = 25  # per slice
@@ -24,12 +25,14 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """`convnet`: a small residual network and a resampler. `eva`: EVA-ViT-g/14 and InstructBLIP's Q-Former (FAVOR 3.1)."""
+    """`convnet`: two small networks, for form and for colour, and a resampler. `eva`: EVA-ViT-g/14 and InstructBLIP's Q-Former
+    (FAVOR 3.1)."""
 
     kind: Literal["convnet", "eva"] = "convnet"
     image: int = 128  # pixels; pictures are resized to a square, the aspect ratio is not kept (as FAVOR does)
     width: int = 128  # of a picture token
-    stages: tuple[int, ...] = (64, 128, 192)  # channels; strides 4, 8, 16
+    stages: tuple[int, ...] = (64, 128, 192)  # channels of what sees form; strides 4, 8, 16
+    colours: int = 64  # channels of what sees colour
     layers: int = 2  # of the resampler; for `eva` of its Q-Former
     heads: int = 4
     tokens: int = 32  # per picture
@@ -126,13 +129,13 @@ def paper(name: str, width: int, layers: int, heads: int, mlp: int) -> ModelConf
 
 
 PRESETS = {
-    "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(look_back=108)),
+    "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(rope_theta=500_000.0, look_back=108)),
     "favor-7b": paper("favor-7b", 4096, 32, 32, 11_008),
     "favor-13b": paper("favor-13b", 5120, 40, 40, 13_824),
     "tiny": ModelConfig(
         "tiny",
-        AudioConfig(width=16, layers=2, heads=2, mels=16, left_slices=2),
-        VisionConfig(image=32, width=16, stages=(8, 8, 16), layers=1, heads=2, tokens=32),
+        AudioConfig(width=16, layers=2, heads=2, mels=16, stem=4, left_slices=2),
+        VisionConfig(image=32, width=16, stages=(8, 8, 16), colours=8, layers=1, heads=2, tokens=32),
         FusionConfig(
             width=8, hidden=16, heads=2, causal_heads=2, mlp=32, slices_per_window=4, resolutions=(4, 1), queries=(3, 2)
         ),

@@ -93,27 +93,42 @@ class Sample:
 
 
 def sample(
-    script: Script, rows: NDArray[np.int16], until: int, asked: int, rng: np.random.Generator, split: Split = "training"
+    script: Script,
+    rows: NDArray[np.int16],
+    until: int,
+    asked: int,
+    rng: np.random.Generator,
+    split: Split = "training",
+    exercises: float = EXERCISES,
 ) -> Sample:
     """`asked` questions about the first `until` slices of a clip."""
     v = questions.view(script, until * SLICE_S, split)
-    return Sample(rows[:until], tuple(questions.draw(v, rng, EXERCISES) for _ in range(asked)))
+    return Sample(rows[:until], tuple(questions.draw(v, rng, exercises) for _ in range(asked)))
 
 
-def make_samples(tokenizer: Tokenizer, count: int, lengths: tuple[int, ...], asked: int, seed: int, workers: int) -> list[Sample]:
-    """Symbolic samples of up to `lengths` slices: what is true and what may be asked, without a picture or a sound."""
-    work = partial(symbolic, tokenizer.to_str(), lengths, asked, seed)
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What symbolic samples are like."""
+
+    share: float  # of the steps, against the other lessons
+    lengths: tuple[int, ...]  # of a memory, in slices
+    exercises: float = EXERCISES
+
+
+def make_samples(tokenizer: Tokenizer, count: int, lesson: Lesson, asked: int, seed: int, workers: int) -> list[Sample]:
+    """Symbolic samples of a lesson: what is true and what may be asked, without a picture or a sound."""
+    work = partial(symbolic, tokenizer.to_str(), lesson, asked, seed)
     with ProcessPoolExecutor(workers) as pool:
         return [s for part in pool.map(work, range(0, count, 100)) for s in part]
 
 
-def symbolic(tokenizer_json: str, lengths: tuple[int, ...], asked: int, seed: int, start: int) -> list[Sample]:
+def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: int) -> list[Sample]:
     tokenizer, rng = Tokenizer.from_str(tokenizer_json), np.random.default_rng((seed, start))
     out = []
     for at in range(start, start + 100):
-        slices = int(rng.choice(lengths))
+        slices = int(rng.choice(lesson.lengths))
         script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", rng.uniform(0.7, 3.0), world.guessed)
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        out.append(sample(script, rows, until, asked, rng, "symbolic"))
+        out.append(sample(script, rows, until, asked, rng, "symbolic", lesson.exercises))
     return out

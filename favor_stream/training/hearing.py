@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.aveb.truth import SPOKEN_WORDS
+from favor_stream.model.audio import AudioEncoder
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, labels
 from favor_stream.training.loop import Run, faster
 
+BAND_MASKS, BAND_MASK = 2, 14  # how many in a clip, and the mels that one may hide
+TIME_MASKS, TIME_MASK = 8, 10  # and the frames of 10 ms
 BATCH = 16  # of 8 s: many small steps, or spelling takes long to begin
 
 
@@ -22,6 +28,7 @@ class Hearing(nn.Module):
     def __init__(self, model: Favor) -> None:
         super().__init__()
         width = model.config.audio.width
+        assert isinstance(model.audio, AudioEncoder)
         self.audio = model.audio
         self.letters = nn.Linear(width, len(labels.LETTERS) + 1)
         self.events = nn.Linear(width, len(SOUNDS))
@@ -39,30 +46,68 @@ class Hearing(nn.Module):
         return self.letters(tokens).float(), self.events(tokens).float(), self.words(read).float()
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    sound: Tensor  # [B, 8000 S]
+    letters: list[NDArray[np.int16]]  # all that is said, one array a clip
+    events: Tensor  # [B, 25 S, 8] 1 where it sounds
+    words: Tensor  # [B x S x 2] those that end in each slice, 0 for none
+
+
 def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
     """Teach `run.model.audio` on clips that are dense with speech."""
-    hearing, rng = Hearing(run.model), run.rng
+    hearing = Hearing(run.model)
+    masking = hearing.audio.mel.register_forward_hook(lambda _, __, mel: masked(mel, run.rng))
 
     def step(_: int) -> tuple[Tensor, dict[str, float]]:
-        where = [(clips[rng.integers(len(clips))], int(rng.integers(bank.SHARD))) for _ in range(BATCH)]
-        sound = torch.from_numpy(np.stack([c.sound[n] for c, n in where])).float() / 32767
-        sound = sound * torch.from_numpy(rng.uniform(0.3, 1.5, (len(where), 1))).float()
-        rows = torch.from_numpy(np.stack([c.rows[n] for c, n in where])).long()
+        batch = draw(clips, run.rng)
         with faster():
-            spelled, sounding, said = hearing(sound)
-        ctc = spelling_loss(spelled, [labels.letters(c.scripts[n]) for c, n in where])
-        events = torch.from_numpy(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float()
-        bce = F.binary_cross_entropy_with_logits(sounding, events, pos_weight=torch.tensor(3.0))
-        words = rows[..., labels.SPOKEN :].flatten()
-        naming = F.cross_entropy(said.flatten(0, 1), words)
-        hit = ((sounding > 0) & (events > 0)).sum() * 2 / ((sounding > 0).sum() + events.sum()).clamp(min=1)
-        named = (said.flatten(0, 1).argmax(-1) == words)[words > 0].float().mean()
+            spelled, sounding, said = hearing(batch.sound)
+        ctc = spelling_loss(spelled, batch.letters)
+        bce = F.binary_cross_entropy_with_logits(sounding, batch.events, pos_weight=torch.tensor(3.0))
+        said = said.flatten(0, 1)
+        naming = F.cross_entropy(said, batch.words)
+        hit = ((sounding > 0) & (batch.events > 0)).sum() * 2 / ((sounding > 0).sum() + batch.events.sum()).clamp(min=1)
+        named = (said.argmax(-1) == batch.words)[batch.words > 0].float().mean()
         return ctc + 4 * bce + 4 * naming, {"ctc": ctc.item(), "words": named.item(), "event_f1": hit.item()}
 
     run.train("hearing", hearing, step, steps, 2e-3, matrix_rate=0.01)
+    masking.remove()
 
 
-def spelling_loss(spelled: Tensor, targets: list[np.ndarray]) -> Tensor:
+def draw(clips: list[bank.Clips], rng: np.random.Generator) -> Batch:
+    """Any BATCH of the clips, each as loud as may be."""
+    where = [(clips[rng.integers(len(clips))], int(rng.integers(bank.SHARD))) for _ in range(BATCH)]
+    sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (BATCH, 1))
+    rows = np.stack([c.rows[n] for c, n in where])
+    return Batch(
+        torch.from_numpy(sound).float(),
+        [labels.letters(c.scripts[n]) for c, n in where],
+        torch.from_numpy(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float(),
+        torch.from_numpy(rows[..., labels.SPOKEN :].ravel()).long(),
+    )
+
+
+def masked(mel: Tensor, rng: np.random.Generator) -> Tensor:
+    """Spectra [B, mels, n] with some bands and some moments of each levelled to its mean (SpecAugment, Park et al., 2019)."""
+    batch, bands, frames = mel.shape
+    hidden = (
+        spans(rng, (batch, BAND_MASKS), bands, BAND_MASK)[:, :, None]
+        | spans(rng, (batch, TIME_MASKS), frames, TIME_MASK)[:, None]
+    )
+    return torch.where(torch.from_numpy(hidden), mel.mean((1, 2), keepdim=True), mel)
+
+
+def spans(rng: np.random.Generator, count: tuple[int, int], length: int, longest: int) -> NDArray[np.bool_]:
+    """[batch, length] True in some spans of up to `longest`, as many as `count` [batch, spans]."""
+    size = rng.integers(0, longest + 1, (*count, 1))
+    start = rng.integers(0, length - size + 1)
+    at = np.arange(length)
+    hidden = (start <= at) & (at < start + size)
+    return np.logical_or.reduce(hidden, 1)
+
+
+def spelling_loss(spelled: Tensor, targets: list[NDArray[np.int16]]) -> Tensor:
     """CTC, for each letter; silence in a clip without a word counts too."""
     wanted = [torch.from_numpy(t).long() for t in targets]
     steps = torch.full((len(wanted),), spelled.shape[1])

@@ -34,16 +34,19 @@ class Sight(nn.Module):
         self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
         self.readers = nn.ModuleList(nn.Linear(width, labels.SIZES[field]) for field in FIELDS)
         self.places = nn.Linear(width, 2)
-        # What is where: teaches the trunk before the queries know where to look.
-        self.cells = nn.Linear(model.config.vision.stages[-1], sum(labels.CELL_SIZES))
+        # What is where: teaches the grids before the queries know where to look.
+        colours, *forms = labels.CELL_SIZES
+        self.colours = nn.Linear(model.config.vision.colours, colours)
+        self.forms = nn.Linear(model.config.vision.stages[-1], sum(forms))
 
     def forward(self, pictures: Tensor) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
         """Classes of FIELDS, where the two things are [B, 2, 2], and classes of each cell's colour, shape and word."""
-        grid = self.vision.grid(pictures)
-        tokens = self.vision.read(grid)
+        form, colour = self.vision.grids(pictures)
+        tokens = self.vision.read(form, colour)
         read, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
         guesses = [reader(read[:, slot]).float() for reader, slot in zip(self.readers, (0, 0, 1, 1, 2), strict=True)]
-        return guesses, self.places(read[:, :2]).float(), self.cells(grid).float().split(labels.CELL_SIZES, -1)
+        cells = self.colours(colour).float(), *self.forms(form).float().split(labels.CELL_SIZES[1:], -1)
+        return guesses, self.places(read[:, :2]).float(), cells
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,22 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(2000, odd=2000, speech=18_000, samples=20_000, sight=1500, hearing=1800, language=3200, distil=700, join=900),
+    "nano": Budget(
+        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=2600, language=7000, distil=1000, join=1300
+    ),
     "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
-# Lengths of symbolic memories in slices, and the share of the steps: looking things up begins in short ones, long ones come last.
-SYLLABUS: dict[tuple[int, ...], float] = {(8,): 0.15, (16,): 0.42, (16, 24, 32): 0.36, (16, 24, 32, 48, 80, 160): 0.07}
-REHEARSAL: dict[tuple[int, ...], float] = {(16, 24): 1.0}
+# Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
+# in short memories is not yet found in those four times as long.
+SYLLABUS = (
+    bank.Lesson(400, (8,)),
+    bank.Lesson(1200, (16,), exercises=1.0),
+    bank.Lesson(2200, (16, 24, 32, 40)),
+    bank.Lesson(200, (16, 24, 32, 48, 80, 160)),
+    bank.Lesson(3000, (32, 40), exercises=0.7),
+)
+REHEARSAL = (bank.Lesson(1, (16, 32)),)
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 ODD = 0.7  # of the things in odd clips
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
@@ -105,15 +114,14 @@ def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips]
     return clips, odd
 
 
-def lessons(
-    learning: Run, stage: str, syllabus: dict[tuple[int, ...], float], count: int, steps: int, seed: int
-) -> language.Lessons:
+def lessons(learning: Run, stage: str, syllabus: tuple[bank.Lesson, ...], count: int, steps: int, seed: int) -> language.Lessons:
     """Lessons of `count` symbolic samples each; none for a stage that is finished."""
     if (learning.folder / f"{stage}.pt").exists():
         return language.Lessons(learning, [])
     make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
-    samples = (make(lengths=lengths, seed=10 * seed + number) for number, lengths in enumerate(syllabus, 1))
-    shares = (math.ceil(share * steps) for share in syllabus.values())
+    samples = [make(lesson, seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
+    whole = sum(lesson.share for lesson in syllabus)
+    shares = (math.ceil(steps * lesson.share / whole) for lesson in syllabus)
     return language.Lessons(learning, list(zip(shares, samples, strict=True)))
 
 
