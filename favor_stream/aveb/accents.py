@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-NAME = "invented"  # and a number: such an accent
+PREFIX = "invented"  # and a number: such an accent
+NAMES = tuple(f"{PREFIX}{number}" for number in range(48))
 
 # espeak-ng's tables of phonemes, and which of its dictionary's conditional rules go with each.
 _TABLES = {"en": "", "en-us": "3 6", "en-sc": "2 5 6 7", "en-us-nyc": "3 6", "en-rp": "", "en-n": ""}
@@ -58,7 +59,7 @@ def voice_file(number: int) -> str:
     """The accent as espeak-ng reads it."""
     rng = np.random.default_rng((number, 5))
     table = str(rng.choice(list(_TABLES)))
-    lines = [f"name {NAME}{number}", "language en", f"phonemes {table}", f"intonation {rng.integers(1, 5)}"]
+    lines = [f"name {PREFIX}{number}", "language en", f"phonemes {table}", f"intonation {rng.integers(1, 5)}"]
     lines += [f"dictrules {_TABLES[table]}"] if _TABLES[table] else []
     for sounds, chance in ((VOWELS, _VOWEL_CHANGES), (CONSONANTS, _CONSONANT_CHANGES)):
         lines += [f"replace 00 {old} {rng.choice(new)}" for old, new in sounds.items() if rng.random() < chance]
@@ -68,7 +69,7 @@ def voice_file(number: int) -> str:
 @contextmanager
 def data_with(accent: str, data_path: str) -> Iterator[str]:
     """espeak-ng's data, and where the accent is an invented one, a folder in which it lies beside them."""
-    if not accent.startswith(NAME):
+    if not accent.startswith(PREFIX):
         yield data_path
         return
     with TemporaryDirectory(prefix="accent") as folder:
@@ -78,5 +79,5 @@ def data_with(accent: str, data_path: str) -> Iterator[str]:
             if path.name != voices.name:
                 (Path(folder) / path.name).symlink_to(path)
         (voices / "!v").symlink_to(Path(data_path, "voices", "!v"))
-        (voices / accent).write_text(voice_file(int(accent.removeprefix(NAME))), encoding="utf-8")
+        (voices / accent).write_text(voice_file(int(accent.removeprefix(PREFIX))), encoding="utf-8")
         yield folder

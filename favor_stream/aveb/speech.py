@@ -23,7 +23,7 @@ ESPEAK_RATE = 22_050  # hertz; what espeak-ng synthesises at
 # Accents and variants of espeak-ng. The variants are those whose single words a classifier trained on other voices tells apart
 # (93 of 100 or better), without near-twins across the two lists; whispers and robots are left out.
 _REAL_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan")
-_TRAINING_ACCENTS = (*_REAL_ACCENTS, *(f"{accents.NAME}{number}" for number in range(48)))
+_TRAINING_ACCENTS = (*_REAL_ACCENTS, *accents.NAMES)
 _TRAINING_VARIANTS = "f1 f2 f4 belinda grandma steph m1 m2 m3 m5 m7 Gene Storm rob paul miguel klatt klatt3"
 _HELD_OUT_ACCENTS = ("en-029", "en-gb-x-gbcwmd")  # Caribbean, West Midlands
 _HELD_OUT_VARIANTS = "f3 Annie aunty Nguyen m4 m8 pablo norbert"

@@ -76,7 +76,7 @@ def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
 
 
 def draw(clips: list[bank.Clips], rng: np.random.Generator) -> Batch:
-    """Any BATCH of the clips, each as loud as may be."""
+    """BATCH clips at random, each at a loudness of its own."""
     where = [(clips[rng.integers(len(clips))], int(rng.integers(bank.SHARD))) for _ in range(BATCH)]
     sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (BATCH, 1))
     rows = np.stack([c.rows[n] for c, n in where])
