@@ -189,7 +189,7 @@ def _answered(session: Session, question: str, streams: bool) -> Answer:
         first_s = time.monotonic() if first_s is None else first_s
         pieces.append(piece)
         if streams:
-            print(piece if len(pieces) > 1 else piece.lstrip(), end="", flush=True)
+            print(piece, end="", flush=True)
     ended_s = time.monotonic()
     first_token_s = (first_s or ended_s) - begun_s
     return Answer(question, "".join(pieces).strip(), session.heard_until_s, first_token_s, ended_s - begun_s)

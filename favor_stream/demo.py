@@ -21,7 +21,6 @@ from favor_stream.records import Answer, Event
 
 FOLDER = Path(__file__).parent / "models" / "favor-nano"
 FILM, QUESTIONS = "demo.mp4", "demo.json"
-POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ async def _play(film: Path, asked: list[Asked], config: Config, screen: Console)
     async with agent:
         telling = asyncio.create_task(_tell(events, screen), name="tell")
         for one in asked:
-            await _until(agent, one.at_s)
+            await agent.until(one.at_s)
             lag_s = agent.lag_s
             answer = await agent.answer(one.question)
             right += is_right(answer.text, one.expected)
@@ -91,16 +90,6 @@ async def _play(film: Path, asked: list[Asked], config: Config, screen: Console)
 async def _tell(events: AsyncIterable[Event], screen: Console) -> None:
     async for event in events:
         screen.print(f"{event.time_s:6.1f} s  {event.text}", style=None if event.kind == "perceived" else "yellow")
-
-
-async def _until(agent: Agent, at_s: float) -> None:
-    """Waits until the agent has perceived so much, or everything."""
-    everything = asyncio.create_task(agent.ended(), name="everything")
-    while agent.heard_until_s < at_s and not everything.done():
-        await asyncio.wait({everything}, timeout=POLL_S)
-    if everything.done():
-        await everything  # raises what went wrong
-    everything.cancel()
 
 
 def _show(one: Asked, answer: Answer, lag_s: float, screen: Console) -> None:

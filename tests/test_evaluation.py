@@ -5,7 +5,8 @@ from tiny import talkative_model
 
 from favor_stream.aveb import evaluation, world
 from favor_stream.aveb.evaluation import TASKS, Reply, event_matches, exact, film, row, table, word_errors
-from favor_stream.aveb.questions import KINDS, Question
+from favor_stream.aveb.kinds import KINDS
+from favor_stream.aveb.questions import Question
 from favor_stream.session import Session
 
 

@@ -11,7 +11,7 @@ import torch
 from tiny import talkative_model
 from torch import nn
 
-from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb import kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Utterance, Word
@@ -20,7 +20,7 @@ from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
 from favor_stream.training import bank, fusion, hearing, labels, language, loop, talk, train
-from favor_stream.training.oracle import Oracle
+from favor_stream.training.oracle import Oracle, arrivals, words_before
 from favor_stream.training.tokens import train_tokenizer
 
 
@@ -63,7 +63,7 @@ def quick(text: str, start_s: float, *voice: object) -> Utterance:
 
 def test_every_word_of_the_world_is_one_token() -> None:
     tokenizer = train_tokenizer(questions.corpus(20_000, 0), 1024)
-    for kind in questions.KINDS.values():
+    for kind in kinds.KINDS.values():
         for wording in kind.wordings:
             plain = [word for word in wording.replace("?", "").split() if "{" not in word]
             assert all(len(tokenizer.encode(f" {word}").ids) == 1 for word in plain), wording
@@ -131,7 +131,7 @@ def test_oracle_writes_as_many_tokens_as_the_qformer() -> None:
     tokenizer = train_tokenizer(questions.corpus(500, 0), config.llm.vocabulary)
     oracle, words = Oracle(config, tokenizer), torch.randn(config.llm.vocabulary, config.llm.width)
     rows = torch.zeros(2, 12, labels.WIDTH, dtype=torch.long)
-    slices, windows = oracle.memory(rows, 10, words)
+    slices, windows = oracle.memory(rows, words)
     assert slices.shape == (2, 12, config.fusion.queries_of(1), config.llm.width)
     assert [w.shape for w in windows] == [(2, config.fusion.queries_of(10), config.llm.width)] * 2
     assert oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))[0].item() > 0
@@ -143,13 +143,49 @@ def test_tokens_of_things_without_a_name_are_not_copied() -> None:
     oracle, words = Oracle(config, tokenizer), torch.randn(config.llm.vocabulary, config.llm.width)
     rows = torch.zeros(1, 3, labels.WIDTH, dtype=torch.long)
     rows[0, 1, 0], rows[0, 1, 1] = labels.UNNAMED, 2
-    slices, (window,) = oracle.memory(rows, 10, words)
+    slices, (window,) = oracle.memory(rows, words)
     strange, stranger = slices.clone(), slices.clone()
     strange[0, 1, 0] += 1.0  # the token of the thing without a name
     stranger[0, 2, 0] += 1.0
     assert oracle.copy_loss(strange, window, rows, words).item() == pytest.approx(0.0, abs=1e-9)
     assert oracle.copy_loss(stranger, window, rows, words).item() > 0.01
     assert oracle.reading(strange.flatten(0, 1), rows.flatten(0, 1))[0].isfinite()
+
+
+def test_things_are_new_when_the_window_shows_that_they_were_not_there() -> None:
+    rows = torch.zeros(1, 12, labels.WIDTH, dtype=torch.long)
+    red_ball, blue_star = torch.tensor([1, 2]), torch.tensor([3, 1])
+    rows[0, 1:4, :2] = red_ball
+    rows[0, 3, 3:5] = blue_star
+    rows[0, 4, :2], rows[0, 4, 3:5] = blue_star, red_ball  # they changed sides
+    rows[0, 10:, :2] = red_ball  # at a window's start nobody knows
+    assert arrivals(rows, 10)[0].nonzero().tolist() == [[1, 0], [3, 1]]
+
+
+def test_words_before_a_word_are_those_of_its_window() -> None:
+    spoken = torch.zeros(1, 11, 2, dtype=torch.long)
+    spoken[0, 1], spoken[0, 3, 0], spoken[0, 10, 1] = torch.tensor([7, 8]), 9, 4
+    before = words_before(spoken, 10)[0]
+    assert before[1].tolist() == [[0, 0], [7, 0]]
+    assert before[3, 0].tolist() == [8, 7]
+    assert before[9, 1].tolist() == [9, 8]
+    assert before[10].tolist() == [[0, 0], [0, 0]]
+
+
+def test_things_and_sounds_of_a_slice_are_told_together() -> None:
+    config = PRESETS["favor-nano"]
+    tokenizer = train_tokenizer(questions.corpus(500, 0), config.llm.vocabulary)
+    oracle, words = Oracle(config, tokenizer), torch.randn(config.llm.vocabulary, config.llm.width)
+    silent = torch.zeros(1, 2, labels.WIDTH, dtype=torch.long)
+    silent[0, 0, :2] = torch.tensor([1, 2])
+    loud = silent.clone()
+    loud[0, :, labels.SOUND] = 1
+    changed = (oracle.slices(loud, words) != oracle.slices(silent, words)).any(-1)[0]
+    assert changed.tolist() == [[True, False, True, False, False], [False, False, True, False, False]]
+    empty = torch.zeros_like(loud)
+    empty[0, :, labels.SOUND] = 1
+    changed = (oracle.slices(loud, words) != oracle.slices(empty, words)).any(-1)[0]
+    assert changed.tolist() == [[True, False, True, False, False], [False] * 5]
 
 
 def test_labels_of_an_odd_thing_say_what_has_a_name() -> None:
@@ -187,7 +223,7 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
             return (layer(torch.full((1, 4), 1.0 + at)) - 1).square().mean(), {}
 
         folder.mkdir(exist_ok=True)
-        loop.Run(model, oracle, tokenizer, folder, rng).train("stage", module, step, 6, 0.1, matrix_rate=0.05)
+        loop.Run(model, oracle, tokenizer, folder, rng).train(loop.Stage("stage", 6), module, step, 0.1, matrix_rate=0.05)
         return module.get_parameter("part.layers.0.weight").detach()
 
     whole = learn(tmp_path / "whole", seed=1)
@@ -236,7 +272,7 @@ def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.Capt
     assert weights.fingerprint(tmp_path / weights.TENSORS) == before
     session = Session(*weights.load(tmp_path))
     session.see(next(iter(evaluation_film())))
-    assert isinstance("".join(session.ask(questions.NOW_SEE)), str)
+    assert isinstance("".join(session.ask(kinds.NOW_SEE)), str)
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from real import require
 
-from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb import kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES
 from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture, rgb
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES
+from favor_stream.aveb.view import view
 from favor_stream.session import NOW
 
 BUSY = 0  # the seed of a script to which every kind of question can be put
@@ -39,7 +40,7 @@ SCRIPT = Script(
 
 def answer(kind: str, until_s: float = 8.0, **words: str) -> str:
     """The answer to the question of a kind that has these words in it."""
-    v = questions.view(SCRIPT, until_s, "training")
+    v = view(SCRIPT, until_s, "training")
     for seed in range(200):
         question = questions.ask(kind, v, np.random.default_rng(seed))
         if question and all(word in question.text for word in words.values()):
@@ -83,14 +84,14 @@ def test_symbolic_scripts_are_of_every_pair() -> None:
     assert {(t.colour, t.shape) for s in scripts for t in s.things} == set(world.PAIRS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in questions.KINDS if "{" in questions.KINDS[kind].wordings[0]])
+@pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if "{" in kinds.KINDS[kind].wordings[0]])
 def test_an_exercise_gives_after_its_own_words_each_answer_that_the_question_would_get(kind: str) -> None:
-    v = questions.view(world.draw(BUSY, 16.0, "training", 2.0, world.guessed), 16.0, "training")
+    v = view(world.draw(BUSY, 16.0, "training", 2.0, world.guessed), 16.0, "training")
     exercise = questions.exercise(kind, v, np.random.default_rng(0))
     assert exercise
     told = exercise.answer.split(" . ")
     for seed in range(200):
-        words, answer = questions.KINDS[kind].ask(v, np.random.default_rng(seed)) or ({}, "")
+        words, answer = kinds.KINDS[kind].ask(v, np.random.default_rng(seed)) or ({}, "")
         key = " ".join(words.values())
         assert all(part == f"{key} {answer}" for part in told if key and part.startswith(f"{key} "))
     assert "..." in exercise.text
@@ -171,13 +172,13 @@ def test_answers_are_what_a_person_would_say(kind: str, until_s: float, words: d
     ],
 )
 def test_spoken_questions_have_answers(spoken: str, expected: str) -> None:
-    assert questions.reply(questions.view(SCRIPT, 8.0, "training"), spoken) == expected
+    assert kinds.reply(view(SCRIPT, 8.0, "training"), spoken) == expected
 
 
 def test_yes_and_no_are_about_as_often_right() -> None:
     rng, counts = np.random.default_rng(0), Counter[str]()
     for seed in range(300):
-        v = questions.view(world.draw(seed, 16.0, "training", timed=world.guessed), 16.0, "training")
+        v = view(world.draw(seed, 16.0, "training", timed=world.guessed), 16.0, "training")
         for kind in ("saw", "heard", "sound_order", "cross_order"):
             if question := questions.ask(kind, v, rng):
                 counts[question.answer] += 1
@@ -201,7 +202,7 @@ def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
 
 
 def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:
-    known = {wording for kind in questions.KINDS.values() for wording in kind.wordings}
+    known = {wording for kind in kinds.KINDS.values() for wording in kind.wordings}
     assert set(NOW) <= known
 
 

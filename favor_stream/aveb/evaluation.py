@@ -10,11 +10,12 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from favor_stream.aveb import questions, world
 from favor_stream.aveb.picture import picture
@@ -31,6 +32,7 @@ CLIP_S = 16.0
 DENSITY = 1.5
 RECENT_S = 2.0  # of the recent-window baseline
 RESAMPLES = 1000  # of the bootstrap
+Parts = NDArray[np.float64]  # [questions, 2]; a score is the ratio of the two sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +176,28 @@ def row(task: Task, given: list[Reply], common: dict[str, str]) -> Row | None:
         return None
     measure = METRICS[task.metric]
 
-    def parts(said: Callable[[Reply], str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        return np.array([measure(r.question.answer, said(r)) for r in mine])
+    def parts(said: Iterable[str]) -> Parts:
+        return np.array([measure(r.question.answer, text) for r, text in zip(mine, said, strict=True)])
 
-    def ratio(x: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
-        return float(x[:, 0].sum() / max(1.0, x[:, 1].sum()))
-
-    full = parts(lambda r: r.full)
-    rng = np.random.default_rng(0)
-    resampled = [ratio(full[rng.integers(len(full), size=len(full))]) for _ in range(RESAMPLES)]
-    low, high = np.quantile(resampled, (0.025, 0.975))
+    full = parts(r.full for r in mine)
     score = ratio(full)
+    low, high = interval(full)
     reached = score <= task.goal if task.metric == "WER" else score >= task.goal
-    chance, recent = ratio(parts(lambda r: common.get(r.question.kind, "nothing"))), ratio(parts(lambda r: r.recent))
-    beside = tuple(ratio(np.array([measure(r.question.answer, r.beside[at]) for r in mine])) for at in range(len(mine[0].beside)))
-    return Row(task.name, task.metric, len(mine), score, float(low), float(high), chance, recent, beside, task.goal, reached)
+    chance, recent = ratio(parts(common.get(r.question.kind, "nothing") for r in mine)), ratio(parts(r.recent for r in mine))
+    beside = tuple(ratio(parts(said)) for said in zip(*(r.beside for r in mine), strict=True))
+    return Row(task.name, task.metric, len(mine), score, low, high, chance, recent, beside, task.goal, reached)
+
+
+def ratio(parts: Parts) -> float:
+    return float(parts[:, 0].sum() / max(1.0, parts[:, 1].sum()))
+
+
+def interval(parts: Parts) -> tuple[float, float]:
+    """The middle 95 % of the ratio over bootstrap resamples of the questions."""
+    rng = np.random.default_rng(0)
+    resampled = [ratio(parts[rng.integers(len(parts), size=len(parts))]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def table(rows: list[Row], beside: list[str]) -> str:
@@ -224,11 +233,8 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
     common = commonest(kinds)
     rows = [r for task in chosen if (r := row(task, given, common)) is not None]
     if json_out:
-        from dataclasses import asdict
-
-        print(
-            json.dumps({"seed": seed, "clips": limit, "rows": [asdict(r) for r in rows], "replies": [asdict(r) for r in given]})
-        )
+        told = {"rows": [asdict(row) for row in rows], "replies": [asdict(reply) for reply in given]}
+        print(json.dumps({"seed": seed, "clips": limit, **told}))
     else:
         print(table(rows, [folder.name for folder in beside]))
     return 0

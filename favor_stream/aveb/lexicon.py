@@ -101,3 +101,14 @@ SAYINGS = (
     "thank you {n}",
     "the {o} is under the {o}",
 )
+
+# Questions that are asked aloud.
+SPOKEN_FORMS = (
+    "what colour is the {shape}",
+    "what shape is the {colour} one",
+    "what did you hear",
+    "what came first",
+    "how many things did you see",
+    "what word is shown",
+    "did you hear a {sound}",
+)

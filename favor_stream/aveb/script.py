@@ -6,6 +6,9 @@ Pictures and sound are played from it, and questions are asked of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["training", "held_out", "symbolic"]  # see world.draw
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from favor_stream.aveb.lexicon import (
     SAYINGS,
     SHAPES,
     SOUNDS,
+    SPOKEN_FORMS,
 )
 from favor_stream.aveb.picture import BACKGROUNDS, FONTS, HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS
-from favor_stream.aveb.questions import SPOKEN_FORMS, Split
-from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
+from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
 Timed = Callable[[str, float, str, int, int, float, float], Utterance]

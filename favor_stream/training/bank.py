@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from favor_stream.aveb import questions, truth, world
 from favor_stream.aveb.picture import picture
-from favor_stream.aveb.questions import Question, Split
-from favor_stream.aveb.script import Script
+from favor_stream.aveb.questions import Question
+from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.soundtrack import soundtrack
+from favor_stream.aveb.view import view
 from favor_stream.records import SLICE_S
 from favor_stream.training import labels
 
@@ -36,39 +37,37 @@ class Clips:
     scripts: list[Script]
 
 
-def make_clips(
-    folder: Path,
-    tokenizer: Tokenizer,
-    clips: int,
-    slices: int,
-    seed: int,
-    density: float,
-    workers: int,
-    pictures: bool = True,
-    odd: float = 0.0,
-) -> None:
-    """Write `clips` clips of `slices` slices into `folder`, blind ones without `pictures`; shards that are there are kept.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which clips a folder is to hold."""
 
-    `odd` is the share of things whose colour or shape has no name.
-    """
+    clips: int
+    slices: int  # of each
+    seed: int  # of the first; the others follow
+    density: float  # how much happens, against the world's own pace
+    pictures: bool = True
+    odd: float = 0.0  # share of things whose colour or shape has no name
+
+
+def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> None:
+    """Write the clips; shards that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(make_shard, folder, tokenizer.to_str(), slices, seed, density, pictures, odd)
-    starts = range(0, clips, SHARD)
+    work = partial(make_shard, folder, plan, tokenizer.to_str())
+    starts = range(0, plan.clips, SHARD)
     with ProcessPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(work, starts), 1):
-            print(f"\r{folder.name}: {done * SHARD}/{clips} clips", end="", flush=True)
+            print(f"\r{folder.name}: {done * SHARD}/{plan.clips} clips", end="", flush=True)
     print()
 
 
-def make_shard(
-    folder: Path, tokenizer_json: str, slices: int, seed: int, density: float, pictures: bool, odd: float, start: int
-) -> None:
+def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> None:
     path = folder / f"{start:06d}.pickle"
     if path.exists():
         return
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    scripts = [world.draw(seed + start + i, slices * SLICE_S, "training", density, odd=odd) for i in range(SHARD)]
-    seen = [[picture(s, truth.picture_s(k)) for k in range(slices)] for s in scripts] if pictures else []
+    seeds = range(plan.seed + start, plan.seed + start + SHARD)
+    scripts = [world.draw(seed, plan.slices * SLICE_S, "training", plan.density, odd=plan.odd) for seed in seeds]
+    seen = [[picture(s, truth.picture_s(k)) for k in range(plan.slices)] for s in scripts] if plan.pictures else []
     np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))
     np.save(folder / f"{start:06d}.sound.npy", np.stack([np.round(soundtrack(s) * 32767).astype(np.int16) for s in scripts]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])
@@ -102,7 +101,7 @@ def sample(
     exercises: float = EXERCISES,
 ) -> Sample:
     """`asked` questions about the first `until` slices of a clip."""
-    v = questions.view(script, until * SLICE_S, split)
+    v = view(script, until * SLICE_S, split)
     return Sample(rows[:until], tuple(questions.draw(v, rng, exercises) for _ in range(asked)))
 
 

@@ -12,7 +12,7 @@ from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
 from favor_stream.training import bank
 from favor_stream.training.language import Lessons, answering
-from favor_stream.training.loop import Run, faster
+from favor_stream.training.loop import Run, Stage, faster
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
@@ -77,13 +77,13 @@ def copying(run: Run, shards: list[Encoded], count: int) -> tuple[Tensor, dict[s
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
 
 
-def distil(run: Run, name: str, shards: list[Encoded], steps: int) -> None:
+def distil(run: Run, stage: Stage, shards: list[Encoded]) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
     run.oracle.requires_grad_(False)
-    run.train(name, run.model.fusion, lambda _: copying(run, shards, 40), steps, 1e-3)
+    run.train(stage, run.model.fusion, lambda _: copying(run, shards, 40), 2e-3, matrix_rate=0.02)
 
 
-def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons: Lessons, steps: int) -> None:
+def join(run: Run, stage: Stage, clips: list[Encoded], odd: list[Encoded], lessons: Lessons) -> None:
     """Q-Former and LLM together, on what the encoders really give of `clips`.
 
     The LLM goes on with its last lesson meanwhile, and the Q-Former with copying, things without a name in view: else both
@@ -97,7 +97,7 @@ def join(run: Run, name: str, clips: list[Encoded], odd: list[Encoded], lessons:
         told, _ = lessons.step(at)
         return loss + TETHER * copied + told, figures
 
-    run.train(name, whole, step, steps, 4e-4, matrix_rate=0.004)
+    run.train(stage, whole, step, 4e-4, matrix_rate=0.004)
 
 
 def perceiving(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:

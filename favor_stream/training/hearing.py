@@ -15,7 +15,7 @@ from favor_stream.aveb.truth import SPOKEN_WORDS
 from favor_stream.model.audio import AudioEncoder
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, labels
-from favor_stream.training.loop import Run, faster
+from favor_stream.training.loop import Run, Stage, faster
 
 BAND_MASKS, BAND_MASK = 2, 14  # how many in a clip, and the mels that one may hide
 TIME_MASKS, TIME_MASK = 8, 10  # and the frames of 10 ms
@@ -54,7 +54,7 @@ class Batch:
     words: Tensor  # [B x S x 2] those that end in each slice, 0 for none
 
 
-def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
+def hear(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
     """Teach `run.model.audio` on clips that are dense with speech."""
     hearing = Hearing(run.model)
     masking = hearing.audio.mel.register_forward_hook(lambda _, __, mel: masked(mel, run.rng))
@@ -71,7 +71,7 @@ def hear(run: Run, clips: list[bank.Clips], steps: int) -> None:
         named = (said.argmax(-1) == batch.words)[batch.words > 0].float().mean()
         return ctc + 4 * bce + 4 * naming, {"ctc": ctc.item(), "words": named.item(), "event_f1": hit.item()}
 
-    run.train("hearing", hearing, step, steps, 2e-3, matrix_rate=0.01)
+    run.train(stage, hearing, step, 2e-3, matrix_rate=0.01)
     masking.remove()
 
 

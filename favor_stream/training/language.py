@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from favor_stream.training import bank, talk
-from favor_stream.training.loop import Run, faster
+from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 16  # memories: many small steps, or questions never learn to look things up
 USUAL = 32  # slices of a memory, up to which a batch is whole and positions are as they are
@@ -51,23 +51,22 @@ class Lessons:
 
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle
-        size, words = model.config.fusion.slices_per_window, model.llm.model.embed_tokens.weight
         chosen = next(self.batches[bisect(self.ends, at)])
         rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
         far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
-            slices, windows = oracle.memory(rows, size, words)
+            slices, windows = oracle.memory(rows, model.llm.model.embed_tokens.weight)
             loss, figures = answering(self.run, chosen, slices, windows, far)
         # The readers learn from the truth what they will hold the Q-Former to.
         reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
         return loss + 0.1 * reading, figures
 
 
-def speak(run: Run, lessons: Lessons, steps: int) -> None:
+def speak(run: Run, stage: Stage, lessons: Lessons) -> None:
     """Teach `run.model.llm` and `run.oracle` together."""
     # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
     nn.init.normal_(run.model.llm.model.embed_tokens.weight, std=0.1)
-    run.train("language", Language(run), lessons.step, steps, 1.5e-3, matrix_rate=0.01)
+    run.train(stage, Language(run), lessons.step, 1.5e-3, matrix_rate=0.01)
 
 
 def batched(samples: list[bank.Sample], size: int, rng: np.random.Generator) -> Iterator[list[bank.Sample]]:

@@ -29,6 +29,14 @@ KEEP_EVERY = 200  # steps, after which a run that is killed goes on from there
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage is called, in files and figures, and how long it is."""
+
+    name: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What all stages of one training run share."""
 
@@ -38,13 +46,13 @@ class Run:
     folder: Path  # for finished stages and curves
     rng: np.random.Generator
 
-    def train(self, name: str, module: nn.Module, step: Step, steps: int, rate: float, matrix_rate: float = 0.0) -> None:
+    def train(self, stage: Stage, module: nn.Module, step: Step, rate: float, matrix_rate: float = 0.0) -> None:
         """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.
 
         With a `matrix_rate` the matrices inside of layers are left to Muon, which learns to look things up in half the steps.
         Prints progress with the time left and appends one line of figures every 20 steps to `curves.jsonl`.
         """
-        path = self.folder / f"{name}.pt"
+        path, steps = self.folder / f"{stage.name}.pt", stage.steps
         if path.exists():
             module.load_state_dict(torch.load(path, weights_only=True))
             return
@@ -61,7 +69,7 @@ class Run:
                 optimiser_or_schedule.step()
             seen.append({"loss": loss.item(), **figures})
             if (at + 1) % 20 == 0 or at + 1 == steps:
-                report(name, self.folder, at + 1, steps, time.monotonic() - started, seen)
+                report(stage, self.folder, at + 1, time.monotonic() - started, seen)
                 seen.clear()
             if (at + 1) % KEEP_EVERY == 0:
                 state = [part.state_dict() for part in parts]
@@ -99,12 +107,12 @@ def pace(at: int, steps: int) -> float:
     return min(1.0, (at + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * at / steps))
 
 
-def report(name: str, folder: Path, step: int, steps: int, spent_s: float, seen: list[dict[str, float]]) -> None:
+def report(stage: Stage, folder: Path, step: int, spent_s: float, seen: list[dict[str, float]]) -> None:
     figures = {key: round(float(np.mean([s[key] for s in seen if key in s])), 4) for key in seen[-1]}
-    left_s = spent_s / step * (steps - step)
-    print(f"{name} {step}/{steps}  {spent_s:.0f} s, {left_s:.0f} s left  {figures}", flush=True)
+    left_s = spent_s / step * (stage.steps - step)
+    print(f"{stage.name} {step}/{stage.steps}  {spent_s:.0f} s, {left_s:.0f} s left  {figures}", flush=True)
     with (folder / "curves.jsonl").open("a") as file:
-        file.write(json.dumps({"stage": name, "step": step, "seconds": round(spent_s, 1), **figures}) + "\n")
+        file.write(json.dumps({"stage": stage.name, "step": step, "seconds": round(spent_s, 1), **figures}) + "\n")
 
 
 def faster() -> torch.autocast:

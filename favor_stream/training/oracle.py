@@ -25,6 +25,9 @@ class Oracle(nn.Module):
 
     A token is the sum of the LLM's own vectors for the words that describe it, each turned a little by what it is (a colour, a
     sound). So a question finds by its own words what it asks for, and an answer needs no dictionary.
+
+    What belongs together in time is told together, as far as the window shows it: a thing with what sounds meanwhile and whether
+    it is new, a sound with what is in view, a word with the two before it. One look then finds what would take several.
     """
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer) -> None:
@@ -40,14 +43,18 @@ class Oracle(nn.Module):
         self.sound_names = first_tokens(list(SOUNDS), tokenizer)
         self.fields = nn.ModuleList(role() for _ in FIELDS)
         self.sounding, self.beginning, self.spoken = role(), role(), role()
-        nn.init.orthogonal_(self.beginning.weight)
+        self.sounding_by, self.seen_by, self.after, self.after_next = role(), role(), role(), role()
+        for turned in (self.beginning, self.sounding_by, self.seen_by, self.after, self.after_next):
+            nn.init.orthogonal_(turned.weight)
+        self.new = nn.Parameter(torch.randn(width) * SCALE)
+        self.window_slices = config.fusion.slices_per_window
         self.slots = nn.Parameter(torch.randn(QUERIES + WINDOW_QUERIES, width) * SCALE)
         self.readers = nn.ModuleList(nn.Linear(width, size) for size in labels.SIZES)
         self.sound_reader = nn.Linear(width, 2 * len(SOUNDS))
         self.spoken_reader = nn.Linear(width, config.llm.vocabulary)
 
     def slices(self, rows: Tensor, words: Tensor) -> Tensor:
-        """[..., S, WIDTH] labels -> [..., S, 5, D]; `words` is the LLM's table of word vectors [vocabulary, D].
+        """[..., S, WIDTH] labels from a window's start -> [..., S, 5, D]; `words` is the LLM's word vectors [vocabulary, D].
 
         What has no name is as if it were not there, see `copy_loss`.
         What all word vectors have in common is taken off: it grows in training until nothing else could be told.
@@ -60,20 +67,31 @@ class Oracle(nn.Module):
         ]
         sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
         heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
-        spoken = rows[..., labels.SPOKEN :]
-        said = self.spoken(F.embedding(spoken, vectors)) * (spoken > 0).unsqueeze(-1)
-        seen = torch.stack([fields[0] + fields[1] + fields[2], fields[3] + fields[4] + fields[5], fields[6] + heard], -2)
-        return torch.cat([seen, said], -2) + self.slots[:QUERIES]
+        there = (rows[..., [0, labels.THING_FIELDS]] != 0).unsqueeze(-1)  # [..., S, 2, 1]
+        things = torch.stack([fields[0] + fields[1], fields[3] + fields[4]], -2)  # [..., S, 2, D]
+        moving = torch.stack([fields[2], fields[5]], -2)
+        meanwhile = self.sounding_by((sounds > 0).float() @ kinds).unsqueeze(-2)
+        seen = things + moving + there * (meanwhile + arrivals(rows, self.window_slices).unsqueeze(-1) * self.new)
+        rest = fields[6] + heard + (sounds > 0).any(-1, keepdim=True) * self.seen_by(things.sum(-2))
+        said = self.said(rows[..., labels.SPOKEN :], vectors)
+        return torch.cat([seen, rest.unsqueeze(-2), said], -2) + self.slots[:QUERIES]
+
+    def said(self, spoken: Tensor, vectors: Tensor) -> Tensor:
+        """[..., S, 2] words of slices -> [..., S, 2, D]"""
+        before = words_before(spoken, self.window_slices)  # [..., S, 2, 2]
+        one, two = (F.embedding(before, vectors) * (before > 0).unsqueeze(-1)).unbind(-2)
+        told = self.spoken(F.embedding(spoken, vectors)) + self.after(one) + self.after_next(two)
+        return told * (spoken > 0).unsqueeze(-1)
 
     def window(self, slices: Tensor) -> Tensor:
         """The slices so far of a window [..., S, 5, D] -> [..., 4, D]: a coarse summary, their mean."""
         mean = slices.mean(-3)
         return torch.cat([mean[..., :3, :], mean[..., 3:, :].sum(-2, keepdim=True)], -2) + self.slots[QUERIES:]
 
-    def memory(self, rows: Tensor, size: int, words: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, S, WIDTH] labels -> slice tokens [B, S, 5, D] and the read-out of each started window of `size` slices."""
+    def memory(self, rows: Tensor, words: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[B, S, WIDTH] labels -> slice tokens [B, S, 5, D] and the read-out of each started window."""
         slices = self.slices(rows, words)
-        return slices, [self.window(part) for part in slices.split(size, 1)]
+        return slices, [self.window(part) for part in slices.split(self.window_slices, 1)]
 
     def copy_loss(self, slices: Tensor, window: Tensor, rows: Tensor, words: Tensor) -> Tensor:
         """How far slice tokens [B, S, 5, D] and their window's [B, 4, D] are from this oracle's, squared.
@@ -83,8 +101,9 @@ class Oracle(nn.Module):
         with torch.no_grad():
             wanted = self.slices(rows, words)
             named = rows[..., : labels.CARD].unflatten(-1, (2, -1)).ge(0).all(-1)  # [B, S, 2]
-            known = F.pad(named, (0, QUERIES - 2), value=True)
-            known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 2), value=True)
+            named = torch.cat([named, named.all(-1, keepdim=True)], -1)  # a sound's token tells what is in view
+            known = F.pad(named, (0, QUERIES - 3), value=True)
+            known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 3), value=True)
         of_slices = (slices - wanted).square().mean(-1)[known].mean()
         return of_slices + (window - self.window(wanted)).square().mean(-1)[known_window].mean()
 
@@ -105,3 +124,26 @@ class Oracle(nn.Module):
 def first_tokens(words: list[str], tokenizer: Tokenizer) -> Tensor:
     """Each word's first token: of this world's words, the only one."""
     return torch.tensor([tokenizer.encode(f" {word}").ids[0] for word in words])
+
+
+def arrivals(rows: Tensor, size: int) -> Tensor:
+    """Whether each thing of a slice was not in view in the slice before: [..., S, WIDTH] -> [..., S, 2].
+
+    As the window shows it: in a window's first slice nobody knows.
+    """
+    pairs = rows[..., : labels.CARD].unflatten(-1, (2, -1))[..., :2]  # [..., S, 2, 2]: colour and shape
+    before = pairs.roll(1, -3)
+    was_there = (pairs.unsqueeze(-2) == before.unsqueeze(-3)).all(-1).any(-1)
+    is_known = torch.arange(rows.shape[-2]) % size > 0
+    return (pairs[..., 0] != 0) & ~was_there & is_known.unsqueeze(-1)
+
+
+def words_before(spoken: Tensor, size: int) -> Tensor:
+    """The two words said before each word in its window, the nearest first: [..., S, 2] -> [..., S, 2, 2], 0 for none."""
+    out, last = [], torch.zeros_like(spoken[..., 0, :])
+    for k, both in enumerate(spoken.unbind(-2)):
+        last = last * (k % size > 0)
+        for word in both.unbind(-1):
+            out.append(last)
+            last = torch.where(word.unsqueeze(-1) > 0, torch.stack([word, last[..., 0]], -1), last)
+    return torch.stack(out, -2).unflatten(-2, (-1, 2))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from favor_stream.model.favor import Favor
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.training import bank, labels
-from favor_stream.training.loop import Run, faster
+from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 64
 FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the card
@@ -57,7 +57,7 @@ class Batch:
     cells: Tensor  # [B, 3, side x side] classes of a cell's colour, shape and word
 
 
-def see(run: Run, clips: list[bank.Clips], steps: int) -> None:
+def see(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
     """Teach `run.model.vision` on pictures of `clips`."""
     sight = Sight(run.model)
     sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,7 +81,7 @@ def see(run: Run, clips: list[bank.Clips], steps: int) -> None:
         right = (share_right(logits, truth) for logits, truth in named + covered)
         return loss, {**dict(zip(FIGURES, right, strict=True)), "away": (away.sum() / there.sum().clamp(min=1)).item()}
 
-    run.train("sight", sight, step, steps, 1e-3)
+    run.train(stage, sight, step, 1e-3)
 
 
 def look_up(clips: list[bank.Clips], spots: tuple[np.ndarray, ...], side: int) -> Batch:

@@ -19,7 +19,7 @@ from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
-from favor_stream.training.loop import Run
+from favor_stream.training.loop import Run, Stage
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.tokens import train_tokenizer
 
@@ -40,9 +40,7 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(
-        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=2600, language=7000, distil=1000, join=1300
-    ),
+    "nano": Budget(2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=800, join=1300),
     "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
@@ -50,10 +48,10 @@ SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # in short memories is not yet found in those four times as long.
 SYLLABUS = (
     bank.Lesson(400, (8,)),
-    bank.Lesson(1200, (16,), exercises=1.0),
-    bank.Lesson(2200, (16, 24, 32, 40)),
+    bank.Lesson(1400, (16,), exercises=1.0),
+    bank.Lesson(2600, (16, 24, 32, 40)),
     bank.Lesson(200, (16, 24, 32, 48, 80, 160)),
-    bank.Lesson(3000, (32, 40), exercises=0.7),
+    bank.Lesson(3400, (32, 40)),
 )
 REHEARSAL = (bank.Lesson(1, (16, 32)),)
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
@@ -75,14 +73,14 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     model = Favor(config)
     learning = Run(model, Oracle(config, tokenizer), tokenizer, work, np.random.default_rng(seed))
     named, odd = encoders(learning, budget, seed)
-    taught = lessons(learning, "language", SYLLABUS, budget.samples, budget.language, seed)
-    language.speak(learning, taught, budget.language)
+    speaking = Stage("language", budget.language)
+    language.speak(learning, speaking, lessons(learning, speaking, SYLLABUS, budget.samples, seed))
     model.eval()
     clips, odd_clips = fusion.encode(model, named), fusion.encode(model, odd)
     ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
-    fusion.distil(learning, f"distil{ending}", clips + odd_clips, budget.distil)
-    rehearsal = lessons(learning, f"join{ending}", REHEARSAL, budget.samples // 2, budget.join, seed + 1)
-    fusion.join(learning, f"join{ending}", clips, odd_clips, rehearsal, budget.join)
+    fusion.distil(learning, Stage(f"distil{ending}", budget.distil), clips + odd_clips)
+    joining = Stage(f"join{ending}", budget.join)
+    fusion.join(learning, joining, clips, odd_clips, lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1))
     facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
     weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
     plot(work / "curves.jsonl", folder / "curves.png")
@@ -103,25 +101,23 @@ def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips]
     """Make the data and teach both encoders; returns the clips of things with a name, and those with some without."""
     work, seed = learning.folder, 10_000_000 * seed
     make = partial(bank.make_clips, tokenizer=learning.tokenizer, workers=workers())
-    make(work / "clips", clips=budget.clips, slices=SLICES, seed=seed + 1_000_000, density=DENSITY)
-    make(work / "odd", clips=budget.odd, slices=SLICES, seed=seed + 3_000_000, density=DENSITY, odd=ODD)
-    make(
-        work / "speech", clips=budget.speech, slices=SPEECH_SLICES, seed=seed + 5_000_000, density=SPEECH_DENSITY, pictures=False
-    )
+    make(work / "clips", bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY))
+    make(work / "odd", bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD))
+    make(work / "speech", bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False))
     clips, odd = (list(bank.shards(work / name)) for name in ("clips", "odd"))
-    sight.see(learning, clips + odd, budget.sight)
-    hearing.hear(learning, list(bank.shards(work / "speech")), budget.hearing)
+    sight.see(learning, Stage("sight", budget.sight), clips + odd)
+    hearing.hear(learning, Stage("hearing", budget.hearing), list(bank.shards(work / "speech")))
     return clips, odd
 
 
-def lessons(learning: Run, stage: str, syllabus: tuple[bank.Lesson, ...], count: int, steps: int, seed: int) -> language.Lessons:
+def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], count: int, seed: int) -> language.Lessons:
     """Lessons of `count` symbolic samples each; none for a stage that is finished."""
-    if (learning.folder / f"{stage}.pt").exists():
+    if (learning.folder / f"{stage.name}.pt").exists():
         return language.Lessons(learning, [])
     make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
     samples = [make(lesson, seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
     whole = sum(lesson.share for lesson in syllabus)
-    shares = (math.ceil(steps * lesson.share / whole) for lesson in syllabus)
+    shares = (math.ceil(stage.steps * lesson.share / whole) for lesson in syllabus)
     return language.Lessons(learning, list(zip(shares, samples, strict=True)))
 
 

@@ -1,0 +1,300 @@
+"""The kinds of question, one small function each: from what had happened to the words asked with and the answer.
+
+A kind gives None where it does not apply. Add one here: its function, and its line in KINDS with how it is worded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES, SOUNDS
+from favor_stream.aveb.script import Noise, Thing
+from favor_stream.aveb.view import View, first_picture, first_sound
+
+NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
+COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+Rng = np.random.Generator
+Asked = tuple[dict[str, str], str]
+
+
+def name(thing: Thing) -> str:
+    return f"{thing.colour} {thing.shape}"
+
+
+def called(thing: Thing, v: View, rng: Rng) -> str:
+    """What a person would call it: by its name, or by its shape or colour alone where one thing only has it."""
+    names = [name(thing)] * 2
+    names += [thing.shape] if v.only(shape=thing.shape) else []
+    names += [f"{thing.colour} thing"] if v.only(colour=thing.colour) else []
+    return str(rng.choice(names))
+
+
+def pick(rng: Rng, items: list[Thing] | list[Noise] | list[str] | tuple[str, ...]) -> int:
+    return int(rng.integers(len(items)))
+
+
+def now_see(v: View, rng: Rng) -> Asked | None:
+    parts = []
+    for thing in v.now.things:
+        motion = {None: "", "still": " still"}.get(thing.motion, f" moving {thing.motion}")
+        parts.append(f"{thing.colour} {thing.shape}{motion}")
+    text = " and ".join(parts) or ("" if v.now.word else "nothing")
+    return {}, ", ".join([text] * bool(text) + ([f"word {v.now.word}"] if v.now.word else []))
+
+
+def now_hear(v: View, rng: Rng) -> Asked | None:
+    return {}, " and ".join(dict.fromkeys(v.now.sounds)) or "nothing"
+
+
+def said(v: View, rng: Rng) -> Asked | None:
+    text = " . ".join(v.utterances)
+    return ({}, text or "nothing") if len(text.split()) <= 20 else None
+
+
+def said_last(v: View, rng: Rng) -> Asked | None:
+    return {}, v.utterances[-1] if v.utterances else "nothing"
+
+
+def sounds(v: View, rng: Rng) -> Asked | None:
+    return ({}, ", ".join(v.heard_kinds) or "nothing") if len(v.noises) <= 6 else None
+
+
+def story(v: View, rng: Rng) -> Asked | None:
+    """Everything but speech, in the order of slices; within a slice things, words, sounds."""
+    events = [(first_picture(t), 0, name(t)) for t in v.things] + [(first_picture(c), 1, f"word {c.word}") for c in v.cards]
+    events += [(first_sound(n), 2, n.kind) for n in v.noises]
+    told = [text for _, _, text in sorted(events, key=lambda event: event[:2])]
+    return ({}, ", ".join(told) or "nothing") if len(told) <= 10 else None
+
+
+def colour(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    shape = v.things[pick(rng, list(v.things))].shape
+    thing = v.only(shape=shape)
+    return ({"shape": shape}, thing.colour) if thing else None
+
+
+def shape(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    wanted = v.things[pick(rng, list(v.things))].colour
+    thing = v.only(colour=wanted)
+    return ({"colour": wanted}, thing.shape) if thing else None
+
+
+def motion(v: View, rng: Rng) -> Asked | None:
+    seen = [t for t in v.things if t.end_s - t.start_s > 1.4 and t not in v.things[-2:]]
+    if not seen:
+        return None
+    thing = seen[pick(rng, seen)]
+    return {"thing": called(thing, v, rng)}, thing.motion
+
+
+def word(v: View, rng: Rng) -> Asked | None:
+    return {}, v.cards[-1].word if v.cards else "nothing"
+
+
+def first(v: View, rng: Rng) -> Asked | None:
+    return {}, name(v.things[0]) if v.things else "nothing"
+
+
+def last(v: View, rng: Rng) -> Asked | None:
+    return {}, name(v.things[-1]) if v.things else "nothing"
+
+
+def after(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    at = pick(rng, list(v.things))
+    return {"thing": called(v.things[at], v, rng)}, name(v.things[at + 1]) if at + 1 < len(v.things) else "nothing"
+
+
+def before(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    at = pick(rng, list(v.things))
+    return {"thing": called(v.things[at], v, rng)}, name(v.things[at - 1]) if at else "nothing"
+
+
+def together(thing: Thing, noise: Noise) -> float:
+    """Seconds for which a thing was in view while a noise sounded."""
+    return min(thing.end_s, noise.end_s) - max(thing.start_s, noise.start_s)
+
+
+def seen_during(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if not unique:
+        return None
+    noise = unique[pick(rng, unique)]
+    spans = [together(t, noise) for t in v.things]
+    if any(-0.4 < s < 0.4 for s in spans):  # too close to call
+        return None
+    seen = [t for t, s in zip(v.things, spans, strict=True) if s >= 0.4]
+    return {"sound": noise.kind}, " and ".join(name(t) for t in seen) or "nothing"
+
+
+def heard_during(v: View, rng: Rng) -> Asked | None:
+    if not v.things:
+        return None
+    thing = v.things[pick(rng, list(v.things))]
+    spans = [together(thing, n) for n in v.noises]
+    if any(-0.4 < s < 0.4 for s in spans):
+        return None
+    heard = [n.kind for n, s in zip(v.noises, spans, strict=True) if s >= 0.4]
+    return {"thing": called(thing, v, rng)}, ", ".join(heard) or "nothing"
+
+
+def count_things(v: View, rng: Rng) -> Asked | None:
+    return ({}, COUNTS[len(v.things)]) if len(v.things) < len(COUNTS) else None
+
+
+def count_sound(v: View, rng: Rng) -> Asked | None:
+    kind = v.heard_kinds[pick(rng, v.heard_kinds)] if v.noises and rng.random() < 0.75 else str(rng.choice(SOUNDS))
+    return ({"sound": kind}, COUNTS[v.heard_kinds.count(kind)]) if v.heard_kinds.count(kind) < len(COUNTS) else None
+
+
+def saw(v: View, rng: Rng) -> Asked | None:
+    seen = {(t.colour, t.shape) for t in v.things}
+    if seen and rng.random() < 0.5:
+        thing = v.things[pick(rng, list(v.things))]
+        return {"thing": name(thing)}, "yes"
+    pair = (str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
+    if seen and rng.random() < 0.6:  # hard: the colour or the shape was there
+        thing = v.things[pick(rng, list(v.things))]
+        pair = (thing.colour, pair[1]) if rng.random() < 0.5 else (pair[0], thing.shape)
+    if pair in seen or (v.split == "training" and pair in HELD_OUT_PAIRS):
+        return None
+    return {"thing": " ".join(pair)}, "no"
+
+
+def heard(v: View, rng: Rng) -> Asked | None:
+    yes = bool(v.noises) and rng.random() < 0.5
+    kinds = sorted(set(v.heard_kinds)) if yes else [s for s in SOUNDS if s not in v.heard_kinds]
+    return ({"sound": kinds[pick(rng, kinds)]}, "yes" if yes else "no") if kinds else None
+
+
+def sound_order(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if len(unique) < 2:
+        return None
+    one, other = (unique[i] for i in rng.permutation(len(unique))[:2])
+    return {"sound": one.kind, "other": other.kind}, "yes" if one.start_s < other.start_s else "no"
+
+
+def cross_order(v: View, rng: Rng) -> Asked | None:
+    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    if not unique or not v.things:
+        return None
+    noise, thing = unique[pick(rng, unique)], v.things[pick(rng, list(v.things))]
+    if abs(noise.start_s - thing.start_s) < 0.75:
+        return None
+    return {"sound": noise.kind, "thing": called(thing, v, rng)}, "yes" if noise.start_s < thing.start_s else "no"
+
+
+def spoken(v: View, rng: Rng) -> Asked | None:
+    asked = [u for u in v.utterances if u.split()[0] in ("what", "how", "did")]
+    return {}, reply(v, asked[-1]) if asked else "no question"
+
+
+def reply(v: View, text: str) -> str:
+    """The answer to one of SPOKEN_FORMS; of several things that fit, the newest counts."""
+    words = text.split()
+    if text.startswith("what colour is the"):
+        return next((t.colour for t in reversed(v.things) if t.shape == words[-1]), "nothing")
+    if text.startswith("what shape is the"):
+        return next((t.shape for t in reversed(v.things) if t.colour in words), "nothing")
+    if text == "what did you hear":
+        return v.noises[-1].kind if v.noises else "nothing"
+    if text == "what came first":
+        return name(v.things[0]) if v.things else "nothing"
+    if text.startswith("how many things"):
+        return COUNTS[min(len(v.things), len(COUNTS) - 1)]
+    if text == "what word is shown":
+        return v.cards[-1].word if v.cards else "nothing"
+    return "yes" if words[-1] in v.heard_kinds else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    ask: Callable[[View, Rng], Asked | None]
+    weight: float  # how often training asks it
+    wordings: tuple[str, ...]
+
+
+KINDS = {
+    "now_see": Kind(now_see, 1.5, (NOW_SEE, "what is in view now?", "what is there to see right now?")),
+    "now_hear": Kind(now_hear, 1.0, (NOW_HEAR, "which sound do you hear now?", "what is there to hear right now?")),
+    "said": Kind(said, 6.0, ("what was said?", "what did they say?", "write down what was said")),
+    "said_last": Kind(said_last, 3.0, ("what was said last?", "what did they say last?", "write down what was said last")),
+    "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
+    "story": Kind(story, 4.0, ("what happened?", "tell me what happened", "list what happened in order")),
+    "colour": Kind(
+        colour, 6.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
+    ),
+    "shape": Kind(
+        shape,
+        1.0,
+        ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing"),
+    ),
+    "motion": Kind(motion, 3.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
+    "word": Kind(word, 1.0, ("what word was shown?", "which word did you read?", "what was the written word?")),
+    "first": Kind(first, 1.0, ("what came first?", "what did you see first?", "what was the first thing?")),
+    "last": Kind(last, 1.0, ("what came last?", "what did you see last?", "what was the last thing?")),
+    "after": Kind(
+        after, 3.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")
+    ),
+    "before": Kind(
+        before, 4.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")
+    ),
+    "seen_during": Kind(
+        seen_during,
+        4.0,
+        (
+            "what was in view when you heard the {sound}?",
+            "what did you see during the {sound}?",
+            "what was there to see when the {sound} sounded?",
+        ),
+    ),
+    "heard_during": Kind(
+        heard_during,
+        4.0,
+        (
+            "what did you hear while the {thing} was in view?",
+            "which sound came with the {thing}?",
+            "what sounded while you saw the {thing}?",
+        ),
+    ),
+    "count_things": Kind(
+        count_things, 1.0, ("how many things did you see?", "how many things came?", "count the things you saw")
+    ),
+    "count_sound": Kind(
+        count_sound,
+        3.0,
+        ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
+    ),
+    "saw": Kind(saw, 3.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
+    "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
+    "sound_order": Kind(
+        sound_order,
+        1.0,
+        (
+            "did the {sound} come before the {other}?",
+            "was the {sound} before the {other}?",
+            "did you hear the {sound} earlier than the {other}?",
+        ),
+    ),
+    "cross_order": Kind(
+        cross_order,
+        1.0,
+        (
+            "did the {sound} come before the {thing}?",
+            "was the {sound} before the {thing}?",
+            "did you hear the {sound} earlier than you saw the {thing}?",
+        ),
+    ),
+    "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+}

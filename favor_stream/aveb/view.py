@@ -1,0 +1,68 @@
+"""What had happened in a script when a question is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from favor_stream.aveb.script import Card, Noise, Script, Split, Thing
+from favor_stream.aveb.truth import LEAST_SOUND_S, PICTURE_AT_S, SliceTruth, picture_s, slices
+from favor_stream.records import SLICE_S
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What had happened in a script when a question was asked."""
+
+    things: tuple[Thing, ...]  # in order of appearance
+    noises: tuple[Noise, ...]
+    cards: tuple[Card, ...]
+    utterances: tuple[str, ...]  # the last one perhaps cut short
+    now: SliceTruth
+    split: Split
+
+    @property
+    def heard_kinds(self) -> list[str]:
+        return [n.kind for n in self.noises]
+
+    def only(self, colour: str | None = None, shape: str | None = None) -> Thing | None:
+        """The thing of that colour or shape, where one alone has it."""
+        found = [t for t in self.things if t.colour == colour or t.shape == shape]
+        return found[0] if len(found) == 1 else None
+
+
+def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] | None = None) -> View:
+    """The script as it stands after the slices up to `until_s`."""
+    count = int(until_s / SLICE_S)
+    truths = truths or slices(script)
+    said = [word for t in truths[:count] for word in t.spoken]
+    utterances = []
+    for utterance in script.utterances:
+        part, said = said[: len(utterance.words)], said[len(utterance.words) :]
+        if part:
+            utterances.append(" ".join(part))
+    return View(
+        tuple(t for t in script.things if pictured(t, count)),
+        tuple(n for n in script.noises if n.start_s + LEAST_SOUND_S <= until_s - 0.05),
+        tuple(c for c in script.cards if pictured(c, count)),
+        tuple(utterances),
+        truths[count - 1],
+        split,
+    )
+
+
+def pictured(item: Thing | Card, count: int) -> bool:
+    """Whether one of the first `count` pictures shows it."""
+    return first_picture(item) < count and picture_s(first_picture(item)) < item.end_s
+
+
+def first_picture(item: Thing | Card) -> int:
+    """The first slice whose picture may show it."""
+    return max(0, int(np.ceil((item.start_s - PICTURE_AT_S) / SLICE_S)))
+
+
+def first_sound(noise: Noise) -> int:
+    """The first slice that it fills enough of to be heard."""
+    k = int(noise.start_s / SLICE_S)
+    return k if (k + 1) * SLICE_S - noise.start_s >= LEAST_SOUND_S else k + 1
