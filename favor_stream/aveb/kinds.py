@@ -280,7 +280,7 @@ KINDS = {
     "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
     "sound_order": Kind(
         sound_order,
-        1.0,
+        4.0,
         (
             "did the {sound} come before the {other}?",
             "was the {sound} before the {other}?",
@@ -289,7 +289,7 @@ KINDS = {
     ),
     "cross_order": Kind(
         cross_order,
-        1.0,
+        3.0,
         (
             "did the {sound} come before the {thing}?",
             "was the {sound} before the {thing}?",
