@@ -16,6 +16,7 @@ from favor_stream.aveb.view import View, first_picture, first_sound
 
 NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
 Rng = np.random.Generator
 Asked = tuple[dict[str, str], str]
 
@@ -120,32 +121,33 @@ def before(v: View, rng: Rng) -> Asked | None:
     return {"thing": called(v.things[at], v, rng)}, name(v.things[at - 1]) if at else "nothing"
 
 
-def together(thing: Thing, noise: Noise) -> float:
+def overlap_s(thing: Thing, noise: Noise) -> float:
     """Seconds for which a thing was in view while a noise sounded."""
     return min(thing.end_s, noise.end_s) - max(thing.start_s, noise.start_s)
 
 
+def together(overlaps_s: list[float]) -> list[int] | None:
+    """Which of them are long enough to count; None where one is too close to call."""
+    if any(abs(overlap) < TOGETHER_S for overlap in overlaps_s):
+        return None
+    return [at for at, overlap in enumerate(overlaps_s) if overlap >= TOGETHER_S]
+
+
 def seen_during(v: View, rng: Rng) -> Asked | None:
-    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    unique = v.unique_noises
     if not unique:
         return None
     noise = unique[pick(rng, unique)]
-    spans = [together(t, noise) for t in v.things]
-    if any(-0.4 < s < 0.4 for s in spans):  # too close to call
-        return None
-    seen = [t for t, s in zip(v.things, spans, strict=True) if s >= 0.4]
-    return {"sound": noise.kind}, " and ".join(name(t) for t in seen) or "nothing"
+    at = together([overlap_s(thing, noise) for thing in v.things])
+    return None if at is None else ({"sound": noise.kind}, " and ".join(name(v.things[i]) for i in at) or "nothing")
 
 
 def heard_during(v: View, rng: Rng) -> Asked | None:
     if not v.things:
         return None
     thing = v.things[pick(rng, list(v.things))]
-    spans = [together(thing, n) for n in v.noises]
-    if any(-0.4 < s < 0.4 for s in spans):
-        return None
-    heard = [n.kind for n, s in zip(v.noises, spans, strict=True) if s >= 0.4]
-    return {"thing": called(thing, v, rng)}, ", ".join(heard) or "nothing"
+    at = together([overlap_s(thing, noise) for noise in v.noises])
+    return None if at is None else ({"thing": called(thing, v, rng)}, ", ".join(v.noises[i].kind for i in at) or "nothing")
 
 
 def count_things(v: View, rng: Rng) -> Asked | None:
@@ -178,7 +180,7 @@ def heard(v: View, rng: Rng) -> Asked | None:
 
 
 def sound_order(v: View, rng: Rng) -> Asked | None:
-    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    unique = v.unique_noises
     if len(unique) < 2:
         return None
     one, other = (unique[i] for i in rng.permutation(len(unique))[:2])
@@ -186,7 +188,7 @@ def sound_order(v: View, rng: Rng) -> Asked | None:
 
 
 def cross_order(v: View, rng: Rng) -> Asked | None:
-    unique = [n for n in v.noises if v.heard_kinds.count(n.kind) == 1]
+    unique = v.unique_noises
     if not unique or not v.things:
         return None
     noise, thing = unique[pick(rng, unique)], v.things[pick(rng, list(v.things))]

@@ -26,6 +26,11 @@ class View:
     def heard_kinds(self) -> list[str]:
         return [n.kind for n in self.noises]
 
+    @property
+    def unique_noises(self) -> list[Noise]:
+        """Those of whose kind there was no other."""
+        return [n for n in self.noises if self.heard_kinds.count(n.kind) == 1]
+
     def only(self, colour: str | None = None, shape: str | None = None) -> Thing | None:
         """The thing of that colour or shape, where one alone has it."""
         found = [t for t in self.things if t.colour == colour or t.shape == shape]

@@ -67,7 +67,7 @@ class Oracle(nn.Module):
         ]
         sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
         heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
-        there = (rows[..., [0, labels.THING_FIELDS]] != 0).unsqueeze(-1)  # [..., S, 2, 1]
+        there = pairs(rows)[..., :1] != 0  # [..., S, 2, 1]
         things = torch.stack([fields[0] + fields[1], fields[3] + fields[4]], -2)  # [..., S, 2, D]
         moving = torch.stack([fields[2], fields[5]], -2)
         meanwhile = self.sounding_by((sounds > 0).float() @ kinds).unsqueeze(-2)
@@ -100,7 +100,7 @@ class Oracle(nn.Module):
         """
         with torch.no_grad():
             wanted = self.slices(rows, words)
-            named = rows[..., : labels.CARD].unflatten(-1, (2, -1)).ge(0).all(-1)  # [B, S, 2]
+            named = pairs(rows).ge(0).all(-1)  # [B, S, 2]
             named = torch.cat([named, named.all(-1, keepdim=True)], -1)  # a sound's token tells what is in view
             known = F.pad(named, (0, QUERIES - 3), value=True)
             known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 3), value=True)
@@ -126,16 +126,20 @@ def first_tokens(words: list[str], tokenizer: Tokenizer) -> Tensor:
     return torch.tensor([tokenizer.encode(f" {word}").ids[0] for word in words])
 
 
+def pairs(rows: Tensor) -> Tensor:
+    """Colour and shape of the two things of a slice: [..., S, WIDTH] -> [..., S, 2, 2]"""
+    return rows[..., : labels.CARD].unflatten(-1, (2, -1))[..., :2]
+
+
 def arrivals(rows: Tensor, size: int) -> Tensor:
     """Whether each thing of a slice was not in view in the slice before: [..., S, WIDTH] -> [..., S, 2].
 
     As the window shows it: in a window's first slice nobody knows.
     """
-    pairs = rows[..., : labels.CARD].unflatten(-1, (2, -1))[..., :2]  # [..., S, 2, 2]: colour and shape
-    before = pairs.roll(1, -3)
-    was_there = (pairs.unsqueeze(-2) == before.unsqueeze(-3)).all(-1).any(-1)
+    now = pairs(rows)
+    was_there = (now.unsqueeze(-2) == now.roll(1, -3).unsqueeze(-3)).all(-1).any(-1)
     is_known = torch.arange(rows.shape[-2]) % size > 0
-    return (pairs[..., 0] != 0) & ~was_there & is_known.unsqueeze(-1)
+    return (now[..., 0] != 0) & ~was_there & is_known.unsqueeze(-1)
 
 
 def words_before(spoken: Tensor, size: int) -> Tensor:
