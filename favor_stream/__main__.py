@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -98,7 +99,13 @@ def _bench(arguments: argparse.Namespace, config: Config) -> int:
 def _train(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.training import train
 
-    return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without)
+    try:
+        return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without)
+    except OSError as error:
+        raise DeviceError(
+            f"{error.filename or arguments.out}: cannot be written ({error.strerror or error}); free some space or choose another"
+            " folder; the same command goes on where it stopped"
+        ) from error
 
 
 def _world(arguments: argparse.Namespace, config: Config) -> int:
@@ -108,9 +115,11 @@ def _world(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb.soundtrack import soundtrack
     from favor_stream.clip import write_film
 
+    if arguments.out.suffix in ("", ".json"):
+        raise ConfigError(
+            f"{arguments.out}: expected the name of a film; the truth is written beside it; give one such as clip.mp4"
+        )
     path = arguments.out.with_suffix(".json")
-    if path == arguments.out:
-        raise ConfigError(f"{path} is where the truth is written; name the film otherwise, such as clip.mp4")
     script = world.draw(arguments.seed, arguments.seconds, "held_out")
     pictures = (picture(script, index / WORLD_FPS) for index in range(math.ceil(arguments.seconds * WORLD_FPS)))
     write_film(arguments.out, pictures, WORLD_FPS, soundtrack(script))
@@ -168,16 +177,21 @@ def _opened(name: str, config: Config, at_s: float, realtime: bool) -> tuple[Rin
     from favor_stream.ring import Ring
 
     ring = Ring(config.keep_s, config.picture_hold_s, config.lag_s, "live" if realtime else "lossless")
-    source = open_source(name, ring, _tell_losses, config.pictures_per_s)
-    if isinstance(source, LiveSource) and at_s == math.inf:
+    source = open_source(name, ring, partial(_tell_losses, ring), config.pictures_per_s)
+    if source.is_endless and at_s == math.inf:
         raise ConfigError(f"{name} may have no end; say when to answer with --at SECONDS, or use favor-stream live")
     if isinstance(source, LiveSource) and not realtime:
         return _opened(name, config, at_s, realtime=True)
     return ring, source
 
 
-def _tell_losses(event: Event) -> None:
-    if event.kind != "ended" or not event.text.endswith(": ended"):  # a whole file that came to its end is no news
+def _tell_losses(ring: Ring, event: Event) -> None:
+    """What was lost goes to standard error; a device that is not there at all ends the reading."""
+    from favor_stream.capture import AGAIN
+
+    if event.kind == "lost" and ring.elapsed_s == 0:
+        ring.fail(DeviceError(event.text.removesuffix(AGAIN)))
+    elif event.kind != "ended" or not event.text.endswith(": ended"):  # a whole file that came to its end is no news
         print(f"favor-stream: {event.text}", file=sys.stderr)
 
 
@@ -244,7 +258,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     )
     evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks")
     evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films (%(default)s)")
-    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other films (%(default)s)")
+    evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
     _add_json(evaluate)
 
@@ -262,13 +276,13 @@ def _add_making(verbs: _Verbs) -> None:
     )
     train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
+    train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
     train.add_argument("--without", choices=("causal", "synchronised"), help="ablation: leave one of FAVOR's ideas out")
 
     world = _added(
         verbs, "world", _world, "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4"
     )
-    world.add_argument("--seed", type=int, required=True, metavar="N", help="equal seeds make equal films")
+    world.add_argument("--seed", type=_number, required=True, metavar="N", help="equal seeds make equal films")
     world.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the film; its truth is written beside it as .json"
     )
@@ -299,10 +313,15 @@ def _seconds(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
+    if _number(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return count
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Literal, Self, TypeVar
 import torch
 from tokenizers import Tokenizer
 
-from favor_stream.capture import open_source
+from favor_stream.capture import Source, open_source
 from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
@@ -57,6 +57,7 @@ class Agent:
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
+        self._running: list[Source] = []
         self._perceiving: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
         self._is_left = False
@@ -140,6 +141,11 @@ class Agent:
     def counts(self) -> Counts:
         """Pictures and samples in, used and lost."""
         return self._ring.counts
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """How much faster the sound device's clock runs than this machine's; None for a film, and before it is known."""
+        return next((source.drift_ppm for source in self._running if source.drift_ppm is not None), None)
 
     @property
     def heard_until_s(self) -> float:
@@ -229,7 +235,8 @@ class Agent:
 
     def _open(self) -> None:
         for name in self._sources:
-            self._devices.enter_context(open_source(name, self._ring, self._from_thread, self._config.pictures_per_s))
+            source = open_source(name, self._ring, self._from_thread, self._config.pictures_per_s)
+            self._running.append(self._devices.enter_context(source))
 
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""

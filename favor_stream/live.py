@@ -39,6 +39,8 @@ BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
 
 def run(sources: Sequence[str], config: Config, svg: Path | None = None) -> int:
     """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`."""
+    if svg is not None and not svg.parent.is_dir():  # told now rather than after the watching
+        raise DeviceError(f"{svg}: {svg.parent} is no folder; choose another file")
     view = View(" + ".join(map(without_password, sources)), plain=not sys.stdout.isatty())
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
@@ -156,11 +158,12 @@ def shortened(question: str) -> str:
 def figures(agent: Agent) -> str:
     """One line that says how the agent keeps up."""
     counts, (first_s, last_s) = agent.counts, agent.remembered_s
+    drift = "" if agent.drift_ppm is None else f"   sound's clock {agent.drift_ppm:+.0f} ppm"
     return (
         f"{agent.heard_until_s:.1f} s   lag {agent.lag_s:.1f} s   "
         f"{counts.pictures_dropped} of {counts.pictures_in} pictures dropped   "
         f"{agent.real_time_factor:.2f} of real time   "
-        f"{last_s - first_s:.1f} s remembered in {agent.tokens} of {agent.budget_tokens} tokens"
+        f"{last_s - first_s:.1f} s remembered in {agent.tokens} of {agent.budget_tokens} tokens{drift}"
     )
 
 

@@ -10,11 +10,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 from media import numbered_film
 from tiny import talkative_model
 
 from favor_stream.agent import Agent
+from favor_stream.clip import write_clip
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.model import weights
@@ -79,6 +81,44 @@ def test_same_film_gives_the_same_answers_twice(film: str, config: Config) -> No
     assert said[0]
 
 
+def test_same_film_gives_the_same_events_twice(film: str, config: Config) -> None:
+    told: list[list[Event]] = []
+
+    async def use(agent: Agent) -> None:
+        told.append([event async for event in agent.events()])
+
+    within(film, config, use)
+    within(film, config, use)
+    assert told[0] == told[1]
+    assert {event.kind for event in told[0]} == {"perceived", "ended"}
+
+
+def test_sound_and_pictures_may_come_from_two_sources(config: Config) -> None:
+    async def run() -> tuple[float, str]:
+        sources = ("lavfi:sine=duration=2", "lavfi:testsrc=size=64x48:rate=8:duration=2")
+        async with asyncio.timeout(20.0), Agent(*sources, config=config, pace="fast") as agent:
+            await agent.ended()
+            assert agent.counts.pictures_used > 0
+            assert agent.counts.samples_missing == 0
+            return agent.heard_until_s, (await agent.answer(QUESTION)).text
+
+    heard_until_s, text = asyncio.run(run())
+    assert heard_until_s == 2.0
+    assert text
+
+
+def test_last_seconds_become_a_film(film: str, config: Config, tmp_path: Path) -> None:
+    async def use(agent: Agent) -> None:
+        await agent.ended()
+        write_clip(tmp_path / "clip.mp4", agent.clip(2.0))
+
+    within(film, config, use)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert container.duration is not None
+        assert container.duration / av.time_base == pytest.approx(2.0, abs=0.3)
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+
+
 def test_answer_streams_and_can_be_left_midway_without_a_trace(film: str, config: Config) -> None:
     async def use(agent: Agent) -> None:
         await agent.ended()
@@ -86,6 +126,7 @@ def test_answer_streams_and_can_be_left_midway_without_a_trace(film: str, config
         async with aclosing(agent.ask(QUESTION)) as answer:
             first = await anext(answer)
         assert whole.startswith(first)
+        assert first != whole
         assert agent.tokens == tokens
         assert (await agent.answer(QUESTION)).text == whole
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -324,32 +325,42 @@ def offline(model: LlamaForCausalLM, tokens: Tensor, seen: Sequence[Tensor]) -> 
 
 @torch.inference_mode()
 def errors_against_offline(
-    dtype: torch.dtype, room: Room, windows: int, window: int = 8, look_back: int | None = None
+    dtype: torch.dtype, room: Room, lengths: Sequence[int], look_back: int | None = None
 ) -> tuple[Tensor, int]:
-    """Streams windows, each tenth one a text: the relative logit error of each, and how many rebases it took."""
+    """Streams windows of these lengths, each tenth one a text, and then a question on a branch, which sees all that is left.
+
+    Returns the relative logit error of each pass, the question's last, and how many rebases it took.
+    """
     model, definition = llama(dtype), llama(dtype).double()
-    cache, prefix = WindowCache(model, room), 5
-    tokens = embeddings(prefix + windows * window).to(dtype)
-    born = {index: range(prefix + index * window, prefix + (index + 1) * window) for index in range(windows)}
+    cache, prefix, question = WindowCache(model, room), 5, 6
+    edges = [*accumulate(lengths, initial=prefix)]
+    tokens = embeddings(edges[-1] + question).to(dtype)
     streamed, seen, rebases = [read(model, cache, tokens[:prefix])], [torch.arange(prefix)], 0
     cache.pin()
-    for index in range(windows):
-        alive = [*range(prefix), *(row for segment in cache.segments for row in born[int(segment.start_s)])]
-        near = alive if look_back is None else alive[-look_back:]
-        seen.append(torch.tensor([*near, *born[index]]))
+
+    def alive() -> list[int]:
+        born = (range(*edges[int(segment.start_s) :][:2]) for segment in cache.segments)
+        return [*range(prefix), *(row for rows in born for row in rows)]
+
+    for index, (start, stop) in enumerate(pairwise(edges)):
+        near = alive() if look_back is None else alive()[-look_back:]
+        seen.append(torch.tensor([*near, *range(start, stop)]))
         position = cache.next_position
-        part = tokens[born[index].start : born[index].stop]
-        streamed.append(append(model, cache, part, float(index), is_text=index % 10 == 0, look_back=look_back))
+        streamed.append(append(model, cache, tokens[start:stop], float(index), is_text=index % 10 == 0, look_back=look_back))
         rebases += cache.next_position < position
+    seen.append(torch.tensor([*alive(), *range(edges[-1], len(tokens))]))
+    streamed.append(read(model, cache, tokens[edges[-1] :]))
     ours = model.lm_head(torch.cat(streamed)).double()
     theirs = offline(definition, tokens.double(), seen)
-    error, size = ((x[prefix:].reshape(windows, -1).norm(dim=1)) for x in (ours - theirs, theirs))
-    return error / size, rebases
+    passes = [*lengths, question]
+    errors = zip(torch.split((ours - theirs)[prefix:], passes), torch.split(theirs[prefix:], passes), strict=True)
+    return torch.stack([error.norm() / wanted.norm() for error, wanted in errors]), rebases
 
 
-def test_float32_stays_with_the_definition_over_two_thousand_windows() -> None:
+@pytest.mark.parametrize("look_back", [None, 20])
+def test_float32_stays_with_the_definition_over_two_thousand_windows(look_back: int | None) -> None:
     room = Room(budget_tokens=128, low_tokens=96, branch_tokens=16, text_tokens=32)
-    error, rebases = errors_against_offline(torch.float32, room, windows=2000)
+    error, rebases = errors_against_offline(torch.float32, room, [8] * 2000, look_back)
     assert rebases >= 50
     assert error.max() < 2e-5
     assert error[-500:].mean() < 1.2 * error[50:550].mean()
@@ -357,8 +368,15 @@ def test_float32_stays_with_the_definition_over_two_thousand_windows() -> None:
 
 @pytest.mark.parametrize("look_back", [1, 20, 200])
 def test_float32_stays_with_the_definition_when_a_window_looks_back_a_little(look_back: int) -> None:
-    error, rebases = errors_against_offline(torch.float32, Room(96, 64, branch_tokens=16), windows=400, look_back=look_back)
+    error, rebases = errors_against_offline(torch.float32, Room(96, 64, branch_tokens=16), [8] * 400, look_back)
     assert rebases >= 20
+    assert error.max() < 2e-5
+
+
+@given(st.lists(st.integers(1, 12), min_size=30, max_size=60), st.sampled_from([None, 1, 20]))
+@settings(max_examples=15)
+def test_float32_stays_with_the_definition_whatever_the_windows_lengths(lengths: list[int], look_back: int | None) -> None:
+    error, _ = errors_against_offline(torch.float32, Room(48, 32, branch_tokens=16), lengths, look_back)
     assert error.max() < 2e-5
 
 
@@ -373,13 +391,13 @@ def test_looking_back_a_little_ends_with_the_pass_even_when_it_fails() -> None:
 
 @pytest.mark.parametrize("rebase_at", [None, 96], ids=["rebase now and then", "rebase at every eviction"])
 def test_float32_stays_with_the_definition_however_often_it_is_rebased(rebase_at: int | None) -> None:
-    error, rebases = errors_against_offline(torch.float32, Room(96, 64, branch_tokens=16, rebase_at=rebase_at), windows=400)
+    error, rebases = errors_against_offline(torch.float32, Room(96, 64, branch_tokens=16, rebase_at=rebase_at), [8] * 400)
     assert rebases >= 20
     assert error.max() < 2e-5
 
 
 def test_bfloat16_does_not_drift() -> None:
-    error, rebases = errors_against_offline(torch.bfloat16, Room(96, 64, branch_tokens=16, text_tokens=16), windows=600)
+    error, rebases = errors_against_offline(torch.bfloat16, Room(96, 64, branch_tokens=16, text_tokens=16), [8] * 600)
     early, late = error[:100].mean(), error[-100:].mean()
     assert rebases >= 20
     assert late < 1.2 * early

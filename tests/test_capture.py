@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from media import film, likeness, number_of, numbered, numbered_film, pitch_hz, sweep, tone
 
-from favor_stream.capture import Source, growing_delays, open_source
+from favor_stream.capture import LiveSource, Source, growing_delays, log_event, open_source
 from favor_stream.capture.camera import Camera
 from favor_stream.capture.clock import Drift, SoundLine
 from favor_stream.capture.file import File
@@ -451,6 +451,24 @@ def test_a_device_s_drift_is_told_in_parts_per_million(ppm: float) -> None:
     for device_s, _, arrived_s in arrivals(ppm, seconds=70, jitter_s=0.03):
         drift.add(device_s + 0.02, arrived_s)
     assert drift.ppm == pytest.approx(ppm, abs=10.0)
+
+
+def test_a_source_tells_its_sound_s_drift() -> None:
+    class Drifting(LiveSource):
+        def _fill(self) -> None:
+            self._expect(sound=True, pictures=False)
+            line, silence = SoundLine(self._ring), np.zeros(320, np.float32)
+            for device_s, _, arrived_s in arrivals(150.0, seconds=30, jitter_s=0.0):
+                self._put_sound(line, silence, device_s, arrived_s)
+            filled.set()
+            self._leaving.wait()
+
+    filled = threading.Event()
+    source = Drifting("drifting", Ring(), log_event)
+    assert source.drift_ppm is None
+    with source:
+        assert filled.wait(timeout=10.0)
+    assert source.drift_ppm == pytest.approx(150.0, abs=10.0)
 
 
 @pytest.mark.parametrize("ppm", [-400.0, 400.0])

@@ -11,20 +11,23 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # Lowest first. A package's name stands for all its files that are not named themselves. Files on one floor do not import
-# each other, save within one package. The faces (mqtt, web, robot) stand below session: they know records and feed.
+# each other, save within one package.
 FLOORS = [
     {"errors", "records"},
     {"config", "ring", "feed", "journal"},
-    {"clip", "cache", "model", "aveb.lexicon", "aveb.script", "mqtt", "web", "robot"},
+    {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
     {"aveb", "watches"},
     {"agent"},
     {"training"},
-    {"demo", "doctor", "bench", "live"},
+    {"demo", "doctor", "bench", "live", "mqtt", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]
+# What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
+FACES = {"demo", "live", "mqtt", "web", "robot"}
+INSIDES = {"session", "llm", "cache", "model", "encoder"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 
@@ -58,6 +61,8 @@ def may_import(mine: str, imported: str) -> bool:
     if top != "favor_stream":
         return top not in ("exporters", "")  # nor anything relative, which would hide its floor
     theirs = entry(imported) or "__init__"
+    if mine in FACES and theirs in INSIDES:
+        return False
     same_package = mine.split(".")[0] == theirs.split(".")[0]
     return HEIGHT[theirs] < HEIGHT[mine] or (HEIGHT[theirs] == HEIGHT[mine] and same_package)
 
@@ -80,6 +85,9 @@ def test_packages_beside_the_agent_keep_apart(package: str, strangers: set[str])
         ("agent", "favor_stream.session.Session", True),
         ("session", "favor_stream.agent.Agent", False),
         ("mqtt", "favor_stream.session.Session", False),
+        ("mqtt", "favor_stream.agent.Agent", True),
+        ("live", "favor_stream.session.Session", False),
+        ("bench", "favor_stream.session.Session", True),
         ("model", "favor_stream.model.audio.Audio", True),
         ("ring", "favor_stream.config.Config", False),
         ("aveb.script", "favor_stream.aveb.lexicon.SHAPES", True),

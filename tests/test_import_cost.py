@@ -54,3 +54,20 @@ for name in {[*MODEL, "favor_stream.session"]}:
     importlib.import_module(name)
 """
     assert printed(program) == ""
+
+
+def test_demo_needs_no_root_no_camera_no_sound_card_and_no_speech_synthesis() -> None:
+    """Nothing of the kind is even imported."""
+    program = """
+import asyncio, sys
+for name in ("sounddevice", "cv2", "espeakng_loader", "matplotlib", "scipy", "jiwer", "aiomqtt"):
+    sys.modules[name] = None  # importing it raises ImportError
+from favor_stream import demo
+from favor_stream.agent import Agent
+async def run():
+    async with Agent(str(demo.FOLDER / demo.FILM), pace="fast") as agent:
+        await agent.until(1.0)
+        print(bool((await agent.answer("what do you see now?")).text))
+asyncio.run(run())
+"""
+    assert printed(program) == "True"

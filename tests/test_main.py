@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -101,6 +102,10 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--preset", "giant"], "giant"),
         (["live"], "SOURCE"),
         (["world"], "--seed"),
+        (["world", "--seed", "-1", "--out", "clip.mp4"], "'-1' is not a whole number"),
+        (["world", "--seed", "1", "--out", "."], "expected the name of a film"),
+        (["eval", "--seed", "x"], "'x' is not a whole number"),
+        (["live", "film.mp4", "--svg", "nowhere/live.svg"], "nowhere is no folder"),
         (["--config", "missing.toml", "doctor"], "missing.toml"),
     ],
 )
@@ -199,13 +204,35 @@ def test_answer_rests_on_the_stream_until_then(config: Path, film: Path, capsys:
 
 
 def test_film_at_its_own_speed_takes_its_time(config: Path, film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun_s = time.monotonic()
     outcome = called(capsys, "--config", config, "ask", film, QUESTION, "--at", 1.0, "--realtime", "--json")
+    assert time.monotonic() - begun_s >= 1.0
     assert json.loads(outcome.out)["heard_until_s"] == 1.0
 
 
 def test_test_graph_is_a_source(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = called(capsys, "--config", config, "ask", "lavfi:testsrc=duration=2", QUESTION, "--json")
     assert json.loads(outcome.out)["heard_until_s"] == 2.0
+
+
+def test_source_without_an_end_needs_a_time(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    assert "--at SECONDS" in called(capsys, "--config", config, "ask", "lavfi:testsrc", QUESTION).mistake
+
+
+def test_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    told = called(capsys, "--config", config, "ask", "camera:99", QUESTION, "--at", 3).mistake
+    assert "camera 99" in told
+    assert "trying again" not in told
+
+
+def test_eval_compares_weights_and_prints_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = config.parent / "tiny"
+    arguments = ["eval", "--tasks", "now,order", "--limit", 1, "--json", "--beside", tiny]
+    told = json.loads(called(capsys, "--config", config, *arguments).out)
+    assert [row["task"] for row in told["rows"]] == ["now", "order"]
+    for row in told["rows"]:
+        assert row["beside"] == [row["score"]]  # the same weights
+    assert all(reply["beside"] == [reply["full"]] for reply in told["replies"])
 
 
 def test_filmed_world_has_its_truth_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,6 +246,12 @@ def test_filmed_world_has_its_truth_beside_it(tmp_path: Path, capsys: pytest.Cap
         assert kinds == ["h264", "aac"]
         assert container.duration is not None
         assert container.duration / av.time_base == pytest.approx(2.0, abs=0.15)
+
+
+def test_training_without_a_place_to_write_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    told = called(capsys, "train", "--preset", "smoke", "--out", tmp_path / "file").mistake
+    assert "cannot be written" in told
 
 
 def test_world_without_a_place_to_write_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -81,6 +83,28 @@ def test_streamed_equals_whole(kind: str, slices: int) -> None:
     assert whole.std() > 0
 
 
+@settings(max_examples=20)
+@given(st.sampled_from(sorted(FUSIONS)), st.lists(st.booleans(), min_size=1, max_size=11))
+def test_streamed_equals_whole_at_every_moment_it_is_read(kind: str, read: list[bool]) -> None:
+    model, _ = tiny_model(fusion=FUSIONS[kind])
+    pictures, sound = recording(len(read))
+    state, tokens = model.start(), []
+    for k, is_read in enumerate(read):
+        new, state = model.step(pictures[:, k], sound[:, k * SLICE_SAMPLES : (k + 1) * SLICE_SAMPLES], state)
+        tokens.append(new)
+        if is_read:
+            whole = model.perceive(pictures[:, : k + 1], sound[:, : (k + 1) * SLICE_SAMPLES])
+            assert_close(torch.cat([*tokens, model.read_out(state)], 1), whole)
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_streams_in_one_batch_equal_each_alone(kind: str) -> None:
+    model, _ = tiny_model(fusion=FUSIONS[kind])
+    pictures, sound = recording(6, batch=3)
+    alone = [stream(model, pictures[n : n + 1], sound[n : n + 1]) for n in range(3)]
+    assert_close(stream(model, pictures, sound), torch.cat(alone))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_sound_in_any_chunking_gives_the_same_tokens(chunks: list[int]) -> None:
@@ -103,6 +127,18 @@ def test_more_input_never_changes_what_was_given(kind: str) -> None:
     short = model.perceive(pictures[:, :4], sound[:, : 4 * SLICE_SAMPLES])
     pictures[:, 4:], sound[:, 4 * SLICE_SAMPLES :] = other[:, 4:], noise[:, 4 * SLICE_SAMPLES :]
     assert_close(model.perceive(pictures, sound)[:, : short.shape[1]], short)
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_more_input_never_changes_an_open_window_s_slices(cut: int) -> None:
+    model, _ = tiny_model()
+    c = model.config.fusion
+    pictures, sound = recording(8)
+    other, noise = recording(8, seed=1)
+    final = cut * c.queries_of(1) + cut // c.slices_per_window * c.queries_of(c.slices_per_window)
+    short = model.perceive(pictures[:, :cut], sound[:, : cut * SLICE_SAMPLES])[:, :final]
+    pictures[:, cut:], sound[:, cut * SLICE_SAMPLES :] = other[:, cut:], noise[:, cut * SLICE_SAMPLES :]
+    assert_close(model.perceive(pictures, sound)[:, :final], short)
 
 
 @pytest.mark.parametrize("direction", ["past", "future"])
@@ -185,6 +221,12 @@ def test_paper_presets_have_the_papers_sizes(name: str, lora: int, width: int) -
     assert layer.cross.key.weight.shape == (768, 1536)
     assert layer.causal is not None
     assert layer.causal.query.weight.shape == (1536, 1536)
+
+
+def test_unknown_kind_of_encoder_is_refused_in_one_line() -> None:
+    config = replace(PRESETS["tiny"], audio=replace(PRESETS["tiny"].audio, kind="horn"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no encoder of kind 'horn'; expected one of blockwise, whisper"):
+        Favor(config)
 
 
 def test_nano_fits_its_budget() -> None:

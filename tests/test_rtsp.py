@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import signal
@@ -17,10 +18,14 @@ import numpy as np
 import pytest
 from media import likeness, number_of, numbered, pitch_hz, sweep
 from real import require
+from tiny import talkative_model
 
+from favor_stream.agent import Agent
 from favor_stream.capture import open_source
 from favor_stream.capture.rtsp import public_address
 from favor_stream.clip import write_film
+from favor_stream.config import Config
+from favor_stream.model import weights
 from favor_stream.records import RATE, SLICE_SAMPLES, Event, Slice
 from favor_stream.ring import Ring
 
@@ -104,6 +109,30 @@ def test_a_stream_gives_pictures_and_sound_on_one_clock(server: Server) -> None:
     assert 2.5 < took_s < 8.0
     assert source.pictures_thinned > 40
     assert conserved(ring)
+
+
+@pytest.mark.device
+def test_an_agent_tells_that_its_stream_is_lost_and_found_and_remembers_on(server: Server, tmp_path: Path) -> None:
+    weights.save(tmp_path, *talkative_model(), {})
+
+    async def run() -> list[str]:
+        kinds = []
+        async with Agent(server.address("/av"), config=Config(weights=tmp_path)) as agent:
+            events = agent.events()
+            await agent.until(1.0)
+            server.kill()
+            async for event in events:
+                kinds.append(event.kind)
+                if event.kind == "lost":
+                    server.start()
+                if event.kind == "found":
+                    break
+            await agent.until(agent.heard_until_s + 1.0)
+            assert agent.remembered_s == (0.0, agent.heard_until_s)
+        return kinds
+
+    told = asyncio.run(asyncio.wait_for(run(), timeout=60.0))
+    assert [kind for kind in told if kind in ("lost", "found")] == ["lost", "found"]
 
 
 @pytest.mark.device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,46 @@ def test_held_out_shows_held_out_pairs_often_and_only_unseen_voices_and_fonts() 
     assert 0.25 < np.mean(pairs) < 0.75
     assert {u.voice for s in scripts for u in s.utterances} <= set(HELD_OUT_VOICES)
     assert {c.font for s in scripts for c in s.cards} <= set(HELD_OUT_FONTS)
+    assert {s.background_kind for s in scripts} <= set(HELD_OUT_BACKGROUNDS)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [Camera(0.75, 0.0, 0.0, 0), Camera(1.0, 9.0, 0.0, 0), Camera(1.0, 0.0, 0.8, 0), Camera(1.0, 0.0, 0.0, 50)],
+    ids=["exposure", "noise", "blur", "codec"],
+)
+def test_camera_changes_the_picture_and_leaves_the_scene(camera: Camera) -> None:
+    clean, seen = (picture(replace(SCRIPT, camera=c), 5.0).astype(float) for c in (SCRIPT.camera, camera))
+    assert np.abs(seen - clean).mean() > 0.1
+    assert np.corrcoef(seen.ravel(), clean.ravel())[0, 1] > 0.9
+
+
+def test_textures_differ() -> None:
+    plain, striped, shaded = (
+        picture(replace(SCRIPT, things=(replace(SCRIPT.things[1], texture=texture),)), 5.0).astype(float) for texture in range(3)
+    )
+    for one, other in ((plain, striped), (plain, shaded), (striped, shaded)):
+        assert np.abs(one - other).max() > 20
+
+
+def test_a_card_s_word_is_drawn_where_the_card_is() -> None:
+    shown, other, none = (
+        picture(replace(SCRIPT, cards=cards), 3.0).astype(int)
+        for cards in (SCRIPT.cards, (replace(SCRIPT.cards[0], word="fire"),), ())
+    )
+    assert np.abs(shown - none)[90:].max() > 50  # it lies at the bottom
+    assert np.abs(shown - none)[:80].max() == 0
+    assert np.abs(shown - other)[90:].max() > 50
+
+
+@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", 1, -1), ("right", 1, 1), ("up", 0, -1), ("down", 0, 1)])
+def test_a_thing_moves_the_way_that_is_said(motion: str, axis: int, sign: int) -> None:
+    script = replace(SCRIPT, things=(replace(SCRIPT.things[0], x=0.5, motion=motion),), cards=())
+    empty = picture(replace(script, things=()), 1.0).astype(int)
+    early, late = (
+        np.argwhere(np.abs(picture(script, at_s).astype(int) - empty).max(-1) > 40).mean(0)[axis] for at_s in (1.0, 2.0)
+    )
+    assert sign * (late - early) > 5
 
 
 def test_things_stay_in_the_picture() -> None:

@@ -1,13 +1,15 @@
 """Asks the model about held-out clips through the session that the live agent uses, and prints a table.
 
-Voices, colour-shape pairs, backgrounds and fonts of these clips never occur in training. Beside each score stand chance (the
-commonest answer, always given) and the recent window: the same model with only the last 2 s in memory.
+Voices, backgrounds and fonts of these clips never occur in training, nor about half of their colour-shape pairs; the colours and
+shapes that are asked for are of such pairs alone. Beside each score stand chance (the commonest answer, always given) and the
+recent window: the same model with only the last 2 s in memory.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from favor_stream.aveb import questions, world
+from favor_stream.aveb.kinds import NO_QUESTION
+from favor_stream.aveb.lexicon import HELD_OUT_PAIRS
 from favor_stream.aveb.picture import picture
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Script
@@ -114,10 +118,16 @@ def clips(count: int, seed: int, kinds: set[str]) -> Iterator[tuple[Script, list
         drawn = questions.every(script, CLIP_S, rng, "held_out")
         wanted = kinds if number < count else {"spoken"}
         # Most clips hold no spoken question, and saying so each time would look like an ability.
-        asked = [q for q in drawn if q.kind in wanted and not (q.kind == "spoken" and q.answer == "no question")]
+        asked = [q for q in drawn if q.kind in wanted and q.answer != NO_QUESTION and not is_familiar(q)]
         spoken += any(q.kind == "spoken" for q in asked)
         if asked:
             yield script, asked
+
+
+def is_familiar(question: Question) -> bool:
+    """Whether it asks for the colour or the shape of a pair that training shows."""
+    words = {*re.findall(r"\w+", question.text), question.answer}
+    return question.kind in ("colour", "shape") and not any(words >= set(pair) for pair in HELD_OUT_PAIRS)
 
 
 def replies(session: Session, beside: list[Session], asked_of: Iterator[tuple[Script, list[Question]]]) -> list[Reply]:
@@ -140,7 +150,7 @@ def commonest(kinds: set[str], count: int = 400) -> dict[str, str]:
     for seed in range(count):
         script = world.draw(seed, CLIP_S, "training", DENSITY, timed=world.guessed)
         for question in questions.every(script, CLIP_S, rng, "training"):
-            if question.kind in kinds:
+            if question.kind in kinds and question.answer != NO_QUESTION:
                 answers[question.kind][question.answer] += 1
     return {kind: counter.most_common(1)[0][0] for kind, counter in answers.items() if counter}
 

@@ -15,6 +15,7 @@ from favor_stream.aveb.script import Noise, Thing
 from favor_stream.aveb.view import View, first_picture, first_sound
 
 NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
+NO_QUESTION = "no question"  # the answer, where nobody has asked one
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
 Rng = np.random.Generator
@@ -199,7 +200,7 @@ def cross_order(v: View, rng: Rng) -> Asked | None:
 
 def spoken(v: View, rng: Rng) -> Asked | None:
     asked = [u for u in v.utterances if u.split()[0] in ("what", "how", "did")]
-    return {}, reply(v, asked[-1]) if asked else "no question"
+    return {}, reply(v, asked[-1]) if asked else NO_QUESTION
 
 
 def reply(v: View, text: str) -> str:
@@ -263,7 +264,7 @@ KINDS = {
     ),
     "heard_during": Kind(
         heard_during,
-        4.0,
+        6.0,
         (
             "what did you hear while the {thing} was in view?",
             "which sound came with the {thing}?",
@@ -271,11 +272,11 @@ KINDS = {
         ),
     ),
     "count_things": Kind(
-        count_things, 1.0, ("how many things did you see?", "how many things came?", "count the things you saw")
+        count_things, 3.0, ("how many things did you see?", "how many things came?", "count the things you saw")
     ),
     "count_sound": Kind(
         count_sound,
-        3.0,
+        6.0,
         ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
     ),
     "saw": Kind(saw, 3.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
@@ -298,5 +299,5 @@ KINDS = {
             "did you hear the {sound} earlier than you saw the {thing}?",
         ),
     ),
-    "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+    "spoken": Kind(spoken, 10.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
 }

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from favor_stream.aveb.kinds import COUNTS, KINDS, Rng
+from favor_stream.aveb.kinds import COUNTS, KINDS, NO_QUESTION, Rng
 from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, DIGITS, MOTIONS, NAMES, OBJECTS, SAYINGS, SHAPES, SOUNDS, SPOKEN_FORMS
 from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.view import View, view
 
+EASY = 0.8  # of the times that nobody has asked anything aloud, training does not ask what the answer to it is
 NAMES_OF_KINDS = list(KINDS)
 WEIGHTS = np.array([kind.weight for kind in KINDS.values()]) / sum(kind.weight for kind in KINDS.values())
 
@@ -61,8 +62,9 @@ def draw(v: View, rng: Rng, exercises: float) -> Question:
     while True:
         kind = NAMES_OF_KINDS[int(rng.choice(len(KINDS), p=WEIGHTS))]
         question = (exercise(kind, v, rng) if rng.random() < exercises else None) or ask(kind, v, rng)
-        if question is not None:
-            return question
+        if question is None or (question.answer == NO_QUESTION and rng.random() < EASY):
+            continue
+        return question
 
 
 def every(script: Script, until_s: float, rng: Rng, split: Split) -> list[Question]:

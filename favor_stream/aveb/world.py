@@ -142,7 +142,7 @@ def utterances(rng: np.random.Generator, duration_s: float, split: Split, densit
     voices = HELD_OUT_VOICES if split == "held_out" else TRAINING_VOICES
     out: list[Utterance] = []
     at_s = 0.2 + rng.exponential(3.0 / density)
-    asks = rng.random() < 0.35
+    asks = rng.random() < (0.7 if split == "symbolic" else 0.35)
     while at_s < duration_s - 1.5:
         last = asks and at_s > duration_s - 6
         text = spoken_question(rng) if last else saying(rng)

@@ -22,6 +22,7 @@ from favor_stream.ring import Ring
 
 OnEvent = Callable[[Event], None]  # called from a source's threads
 
+AGAIN = "; trying again until it is back"  # the end of what a loss is told with
 LEAVE_S = 10.0  # how long leaving a source waits for a library call to return
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,12 @@ def log_event(event: Event) -> None:
 class Source(ABC):
     """Fills a ring from a thread, from entering to leaving; leaving ends the source's tracks in the ring."""
 
+    is_endless = False  # nobody knows an end of it
+
     def __init__(self, name: str, ring: Ring, on_event: OnEvent) -> None:
         self.name = name  # as it may be shown: without passwords
         self.pictures_thinned = 0  # came, but more than were asked for
+        self.drift_ppm: float | None = None  # how much faster its sound's clock runs than the monotonic one; None: not known
         self._ring = ring
         self._on_event = on_event
         self._sound = self._pictures = False  # the tracks that it fills
@@ -85,12 +89,12 @@ class LiveSource(Source):
     When nothing came for `lost_after_s` it counts as lost even though the library says nothing.
     """
 
+    is_endless = True
     lost_after_s = 3.0
     opens_within_s = 10.0
 
     def __init__(self, name: str, ring: Ring, on_event: OnEvent) -> None:
         super().__init__(name, ring, on_event)
-        self.drift_ppm: float | None = None  # how much faster the device's clock runs than the monotonic one
         self._threads.append(threading.Thread(target=self._watch, name=f"watch {name}", daemon=True))
         self._state = threading.Lock()  # guards the three below
         self._lost = False
@@ -137,7 +141,7 @@ class LiveSource(Source):
         with self._state:
             first, self._lost = not self._lost and not self._leaving.is_set(), True
         if first:
-            self._tell("lost", f"{text}; trying again until it is back")
+            self._tell("lost", f"{text}{AGAIN}")
 
     def _watch(self) -> None:
         while not self._leaving.wait(0.1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Literal, Self
 
@@ -14,6 +15,7 @@ from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.ring import Ring
 
 LAVFI = "lavfi:"
+BOUNDED = re.compile(r"\b(d|duration|a?trim|a?movie)\b")  # what gives a test graph an end
 
 
 class File(Source):
@@ -36,6 +38,7 @@ class File(Source):
             raise ConfigError(
                 f"{path}: cannot be read fast into a live ring, which would lose most of it; make the ring lossless"
             )
+        self.is_endless = path.startswith(LAVFI) and not BOUNDED.search(path)
         self._pace = pace
         self._pictures_per_s = pictures_per_s
 

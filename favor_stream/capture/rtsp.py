@@ -11,9 +11,10 @@ from favor_stream.capture.container import Footage, Heard, Seen, opened, reason
 from favor_stream.errors import DeviceError
 from favor_stream.ring import Ring
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "http", "https")
+STORED = ("http", "https", "ftp")  # these may come faster than they were recorded, and are paced
+LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "srtp", "srt", "udp", "udplite", "tcp", "tls", "mmsh", "mmst")
+SCHEMES = LIVE + STORED
 OPEN_S = 5.0  # for a server to answer
-STORED = ("http", "https")  # these may come faster than they were recorded, and are paced
 
 # `timeout` is FFmpeg's for a socket, in microseconds. The stream is described by the server: little of it needs to be probed.
 RTSP_OPTIONS = {

@@ -6,13 +6,15 @@ recording. The LLM's memory is not kept here: see favor_stream/llm.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from favor_stream.errors import ConfigError
 from favor_stream.model.audio import AudioEncoder, AudioState
 from favor_stream.model.config import LlmConfig, ModelConfig
 from favor_stream.model.lora import add_lora
@@ -21,6 +23,11 @@ from favor_stream.model.qformer import CausalQFormer, WindowState
 from favor_stream.model.sync import synchronise
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.records import SLICE_SAMPLES
+
+# A new encoder is named here, by its config's `kind`.
+EARS: dict[str, type[AudioEncoder] | type[RollingWhisper]] = {"blockwise": AudioEncoder, "whisper": RollingWhisper}
+EYES: dict[str, type[VisionEncoder] | type[EvaVision]] = {"convnet": VisionEncoder, "eva": EvaVision}
+Encoder = TypeVar("Encoder")
 
 
 class Hearing(Protocol):
@@ -73,8 +80,8 @@ class Favor(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.audio = AudioEncoder(config.audio) if config.audio.kind == "blockwise" else RollingWhisper(config.audio)
-        self.vision = VisionEncoder(config.vision) if config.vision.kind == "convnet" else EvaVision(config.vision)
+        self.audio = of_kind(EARS, config.audio.kind)(config.audio)
+        self.vision = of_kind(EYES, config.vision.kind)(config.vision)
         self.fusion = Fusion(config)
         self.llm = LlamaForCausalLM(llama(config.llm))
         if config.llm.lora_rank:
@@ -141,6 +148,13 @@ class Favor(nn.Module):
             tokens += [window[1].flatten(1, 2)] if c.queries_of(1) and c.slices_per_window > 1 else []
             tokens += [window[c.slices_per_window]] if c.queries_of(c.slices_per_window) else []
         return torch.cat(tokens, 1)
+
+
+def of_kind(encoders: Mapping[str, Encoder], kind: str) -> Encoder:
+    """The encoder of that kind. Raises ConfigError when there is none."""
+    if kind not in encoders:
+        raise ConfigError(f"no encoder of kind {kind!r}; expected one of {', '.join(encoders)}")
+    return encoders[kind]
 
 
 def llama(config: LlmConfig) -> LlamaConfig:

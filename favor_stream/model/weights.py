@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -28,7 +29,7 @@ def save(folder: Path, model: Favor, tokenizer: Tokenizer, facts: dict[str, Any]
     # Tied weights are one tensor under two names, and safetensors wants each tensor once.
     tied = {"llm.lm_head.weight"} if model.llm.config.tie_word_embeddings else set()
     tensors = {k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items() if k not in tied}
-    save_file(tensors, folder / TENSORS)
+    (folder / TENSORS).write_bytes(serialised(tensors))  # written here, a full disk is an OSError
     tokenizer.save(str(folder / TOKENIZER))
     manifest = {"config": asdict(model.config), "sha256": fingerprint(folder / TENSORS), **facts}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -80,6 +80,8 @@ def shards(folder: Path) -> Iterator[Clips]:
     for path in sorted(folder.glob("*.pickle")):
         scripts, rows = pickle.loads(path.read_bytes())
         pictures = np.load(path.with_suffix(".pictures.npy"), mmap_mode="r")
+        if not len(pictures):
+            rows[..., : labels.SOUND] = 0  # what is in the script and was never pictured is not in view
         yield Clips(pictures, np.load(path.with_suffix(".sound.npy"), mmap_mode="r"), rows, scripts)
 
 

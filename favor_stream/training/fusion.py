@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Encoded:
     """A shard of clips as the frozen encoders give them, in half precision."""
 
     clips: bank.Clips
-    seen: Tensor  # [clips, S, 32, Dv]
+    seen: Tensor  # [clips, S, 32, Dv], zeros where there are no pictures
     heard: Tensor  # [clips, S, 25, Da]
 
     def part(self, chosen: np.ndarray, span: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,7 +45,9 @@ def encode(model: Favor, clips: list[bank.Clips]) -> list[Encoded]:
             seen = [model.vision(torch.from_numpy(np.array(p))).half() for p in shard.pictures]
             sound = torch.from_numpy(np.array(shard.sound)).float() / 32767
             heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
-        out.append(Encoded(shard, torch.stack(seen), torch.cat(heard)))
+        vision = model.config.vision
+        unseen = torch.zeros(1, 1, vision.tokens, vision.width).half().expand(len(sound), slices, -1, -1)
+        out.append(Encoded(shard, torch.stack(seen) if seen else unseen, torch.cat(heard)))
         print(f"\rencoded {number}/{len(clips)}", end="", flush=True)
     print()
     return out
@@ -61,11 +64,15 @@ def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[
     return torch.cat(slices, 1), windows
 
 
-def copying(run: Run, shards: list[Encoded], count: int) -> tuple[Tensor, dict[str, float]]:
-    """How far the Q-Former's tokens are from the oracle's in one window of `count` clips, and what can be read from them."""
+def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tensor, dict[str, float]]:
+    """How far the Q-Former's tokens are from the oracle's in one window of `count` clips, and what can be read from them.
+
+    Each sort of clips is as often drawn from as the others.
+    """
     size, words = run.model.config.fusion.slices_per_window, run.model.llm.model.embed_tokens.weight.detach()
+    shards = sorts[int(run.rng.integers(len(sorts)))]
     shard = shards[int(run.rng.integers(len(shards)))]
-    start = int(run.rng.integers(shard.seen.shape[1] // size)) * size
+    start = int(run.rng.integers(shard.seen.shape[1] - size + 1))
     length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
     seen, heard, rows = shard.part(run.rng.permutation(bank.SHARD)[:count], slice(start, start + length))
     with faster():
@@ -77,23 +84,23 @@ def copying(run: Run, shards: list[Encoded], count: int) -> tuple[Tensor, dict[s
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
 
 
-def distil(run: Run, stage: Stage, shards: list[Encoded]) -> None:
+def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
     run.oracle.requires_grad_(False)
-    run.train(stage, run.model.fusion, lambda _: copying(run, shards, 40), 2e-3, matrix_rate=0.02)
+    run.train(stage, run.model.fusion, lambda _: copying(run, sorts, 40), 2e-3, matrix_rate=0.02)
 
 
-def join(run: Run, stage: Stage, clips: list[Encoded], odd: list[Encoded], lessons: Lessons) -> None:
+def join(run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Encoded]], lessons: Lessons) -> None:
     """Q-Former and LLM together, on what the encoders really give of `clips`.
 
-    The LLM goes on with its last lesson meanwhile, and the Q-Former with copying, things without a name in view: else both
-    would learn of these few clips what belongs together in them.
+    The LLM goes on with its last lesson meanwhile, and the Q-Former with copying from other sorts of clips: else both would
+    learn of these few what belongs together in them.
     """
     whole = nn.ModuleList([run.model.fusion, run.model.llm])
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))])
-        copied, _ = copying(run, odd, 16)
+        copied, _ = copying(run, others, 16)
         told, _ = lessons.step(at)
         return loss + TETHER * copied + told, figures
 

@@ -5,6 +5,7 @@ One soup from scratch stays at chance; taught in stages, each part learns from a
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -80,7 +81,9 @@ class Run:
 
 def keep(path: Path, state: Any) -> None:
     """Write it whole or not at all."""
-    torch.save(state, path.with_suffix(".new"))
+    serialised = io.BytesIO()
+    torch.save(state, serialised)
+    path.with_suffix(".new").write_bytes(serialised.getbuffer())  # written here, a full disk is an OSError
     path.with_suffix(".new").rename(path)
 
 
@@ -110,7 +113,8 @@ def pace(at: int, steps: int) -> float:
 def report(stage: Stage, folder: Path, step: int, spent_s: float, seen: list[dict[str, float]]) -> None:
     figures = {key: round(float(np.mean([s[key] for s in seen if key in s])), 4) for key in seen[-1]}
     left_s = spent_s / step * (stage.steps - step)
-    print(f"{stage.name} {step}/{stage.steps}  {spent_s:.0f} s, {left_s:.0f} s left  {figures}", flush=True)
+    bar = f"{'#' * (20 * step // stage.steps):-<20}"
+    print(f"{stage.name} {step}/{stage.steps} {bar} {spent_s:.0f} s, {left_s:.0f} s left  {figures}", flush=True)
     with (folder / "curves.jsonl").open("a") as file:
         file.write(json.dumps({"stage": stage.name, "step": step, "seconds": round(spent_s, 1), **figures}) + "\n")
 

@@ -5,6 +5,7 @@ A run that was killed goes on where it was; data that is there already is not ma
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 from dataclasses import dataclass, replace
@@ -40,7 +41,9 @@ class Budget:
 
 
 BUDGETS = {
-    "nano": Budget(2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=800, join=1300),
+    "nano": Budget(
+        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
+    ),
     "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
@@ -65,6 +68,7 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     `without` one of FAVOR's ideas ("causal", "synchronised") makes an ablation, into `out`/without-...: the Q-Former is made and
     trained anew, alike, on the same encoders and language model.
     """
+    keep_memory()
     budget, work = BUDGETS[preset], out / "work"
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -72,15 +76,17 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
     model = Favor(config)
     learning = Run(model, Oracle(config, tokenizer), tokenizer, work, np.random.default_rng(seed))
-    named, odd = encoders(learning, budget, seed)
+    named, odd, speech = encoders(learning, budget, seed)
     speaking = Stage("language", budget.language)
     language.speak(learning, speaking, lessons(learning, speaking, SYLLABUS, budget.samples, seed))
     model.eval()
-    clips, odd_clips = fusion.encode(model, named), fusion.encode(model, odd)
+    clips, odd_clips, heard = (fusion.encode(model, sort) for sort in (named, odd, speech))
     ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
-    fusion.distil(learning, Stage(f"distil{ending}", budget.distil), clips + odd_clips)
+    fusion.distil(learning, Stage(f"distil{ending}", budget.distil), [clips, odd_clips, heard])
     joining = Stage(f"join{ending}", budget.join)
-    fusion.join(learning, joining, clips, odd_clips, lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1))
+    fusion.join(
+        learning, joining, clips, [odd_clips, heard], lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1)
+    )
     facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
     weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
     plot(work / "curves.jsonl", folder / "curves.png")
@@ -97,17 +103,17 @@ def without_idea(config: ModelConfig, idea: str | None) -> ModelConfig:
     return replace(config, fusion=fusion[idea])
 
 
-def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips], list[bank.Clips]]:
-    """Make the data and teach both encoders; returns the clips of things with a name, and those with some without."""
+def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips], ...]:
+    """Make the data and teach both encoders; returns the clips of things with a name, of some without, and of speech alone."""
     work, seed = learning.folder, 10_000_000 * seed
     make = partial(bank.make_clips, tokenizer=learning.tokenizer, workers=workers())
     make(work / "clips", bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY))
     make(work / "odd", bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD))
     make(work / "speech", bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False))
-    clips, odd = (list(bank.shards(work / name)) for name in ("clips", "odd"))
+    clips, odd, speech = (list(bank.shards(work / name)) for name in ("clips", "odd", "speech"))
     sight.see(learning, Stage("sight", budget.sight), clips + odd)
-    hearing.hear(learning, Stage("hearing", budget.hearing), list(bank.shards(work / "speech")))
-    return clips, odd
+    hearing.hear(learning, Stage("hearing", budget.hearing), speech)
+    return clips, odd, speech
 
 
 def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], count: int, seed: int) -> language.Lessons:
@@ -119,6 +125,15 @@ def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], coun
     whole = sum(lesson.share for lesson in syllabus)
     shares = (math.ceil(stage.steps * lesson.share / whole) for lesson in syllabus)
     return language.Lessons(learning, list(zip(shares, samples, strict=True)))
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process (glibc): a training step frees and takes hundreds of megabytes."""
+    trim_threshold, top_pad, most_mapped = -1, -2, -4  # of mallopt(3)
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 400_000_000)
+        mallopt(most_mapped, 0)
 
 
 def workers() -> int:
