@@ -21,6 +21,7 @@ from statistics import median
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from transformers.models.llama.modeling_llama import rotate_half
 
 from favor_stream.agent import Agent, load_model, load_session
 from favor_stream.capture import open_source
@@ -148,13 +149,15 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
         for piece in stream(wanted * SLICES_PER_MINUTE + 5 - have, have):
             session.see(piece)
         held_s = session.remembered_s[1] - session.remembered_s[0]
-        warm, again = [], []
+        warm, again, turned = [], [], []
         for _ in range(5):
             warm.append(timed_first(session))
             again.append(timed_reading(model, tokenizer, session) + warm[-1])
+            turned.append(timed_rotation(model, session.tokens) + warm[-1])
         rows += [
             Row(f"first token at {wanted} min, warm", median(warm) * 1000, "ms", "", None),
             Row(f"first token at {wanted} min, read again / warm", median(again) / median(warm), "x", "", None),
+            Row(f"first token at {wanted} min, were keys kept unrotated / warm", median(turned) / median(warm), "x", "", None),
             Row(f"context held at {wanted} min", held_s / 60, "min", f">= {wanted}", held_s >= wanted * 60),
         ]
     return rows
@@ -183,6 +186,18 @@ def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float
     started_s = time.perf_counter()
     for at in range(0, len(context), BRANCH_TOKENS):
         llm.append(context[at : at + BRANCH_TOKENS], 0.0, 0.0)
+    return time.perf_counter() - started_s
+
+
+@torch.inference_mode()
+def timed_rotation(model: Favor, tokens: int) -> float:
+    """Seconds to rotate so many keys of every layer: what each pass would pay, were they kept unrotated for exact positions."""
+    c = model.llm.config
+    keys = torch.randn(c.num_hidden_layers, c.num_key_value_heads, tokens, c.hidden_size // c.num_attention_heads)
+    started_s = time.perf_counter()
+    cosine, sine = model.llm.model.rotary_emb(keys, torch.arange(tokens)[None])
+    for layer in keys:
+        layer * cosine + rotate_half(layer) * sine
     return time.perf_counter() - started_s
 
 
