@@ -193,11 +193,12 @@ def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float
 def timed_rotation(model: Favor, tokens: int) -> float:
     """Seconds to rotate so many keys of every layer: what each pass would pay, were they kept unrotated for exact positions."""
     c = model.llm.config
-    keys = torch.randn(c.num_hidden_layers, c.num_key_value_heads, tokens, c.hidden_size // c.num_attention_heads)
+    heads = c.num_key_value_heads or c.num_attention_heads
+    keys = torch.randn(c.num_hidden_layers, heads, tokens, c.hidden_size // c.num_attention_heads)
     started_s = time.perf_counter()
     cosine, sine = model.llm.model.rotary_emb(keys, torch.arange(tokens)[None])
     for layer in keys:
-        layer * cosine + rotate_half(layer) * sine
+        layer * cosine + rotate_half(layer) * sine  # type: ignore[no-untyped-call]
     return time.perf_counter() - started_s
 
 
