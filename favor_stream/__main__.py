@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -306,7 +307,7 @@ def _add_json(parser: argparse.ArgumentParser, what: str = "print JSON") -> None
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    seconds = float(text) if re.fullmatch(r"[\d.]+(e\d+)?", text) else math.nan
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds

@@ -182,8 +182,10 @@ class Agent:
     async def _perceive(self) -> None:
         told, lost = "", (0, 0)
         try:
-            while not self._ring.ended:
+            while True:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
+                if piece is None and self._ring.ended:
+                    break
                 if piece is None:
                     continue
                 await self._compute(partial(self._see, piece))

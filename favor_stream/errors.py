@@ -9,6 +9,10 @@ class DeviceError(FavorError):
     """A camera, microphone, file or address could not be opened or read."""
 
 
+class TrackTakenError(DeviceError):
+    """Two sources bring sound, or two bring pictures: no waiting and no trying again will mend it."""
+
+
 class ConfigError(FavorError):
     """A configuration file, flag or question is not what was expected."""
 

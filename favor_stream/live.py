@@ -24,6 +24,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from favor_stream.agent import Agent
+from favor_stream.capture.rtsp import public_address
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError, FavorError
 from favor_stream.records import Event
@@ -41,7 +42,7 @@ def run(sources: Sequence[str], config: Config, svg: Path | None = None) -> int:
     """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`."""
     if svg is not None and not svg.parent.is_dir():  # told now rather than after the watching
         raise DeviceError(f"{svg}: {svg.parent} is no folder; choose another file")
-    view = View(" + ".join(map(without_password, sources)), plain=not sys.stdout.isatty())
+    view = View(" + ".join(map(public_name, sources)), plain=not sys.stdout.isatty())
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
             asyncio.run(_watch(Agent(*sources, config=config), view, screen))
@@ -146,9 +147,9 @@ async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]
         view.tell(line)
 
 
-def without_password(source: str) -> str:
-    """An address as it may be shown."""
-    return re.sub(r"(?<=://)[^/]*@", "", source)
+def public_name(source: str) -> str:
+    """A source as it may be shown: an address without its secrets."""
+    return public_address(source) if "://" in source else source
 
 
 def shortened(question: str) -> str:

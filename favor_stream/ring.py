@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.errors import ConfigError, TrackTakenError
 from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Picture, Slice, Sound
 
 Pace = Literal["live", "lossless"]
@@ -111,16 +111,16 @@ class Ring:
     def expect(self, sound: bool, pictures: bool, hold_s: float | None = None) -> None:
         """Announces the tracks that a source will fill; `hold_s` replaces the ring's hold of a picture (a file: for ever).
 
-        Raises DeviceError when another source fills that track already.
+        Raises TrackTakenError when another source fills that track already.
         """
         with self._changed:
             for wanted, taken, track in ((sound, self._has_sound, "sound"), (pictures, self._has_pictures, "pictures")):
                 if wanted and taken:
-                    raise DeviceError(f"two sources bring {track}; one is expected, take the other away")
+                    raise TrackTakenError(f"two sources bring {track}; one is expected, take the other away")
             self._has_sound, self._sound_open = self._has_sound or sound, self._sound_open or sound
             self._has_pictures, self._pictures_open = self._has_pictures or pictures, self._pictures_open or pictures
             self._over = False
-            if hold_s is not None:
+            if pictures and hold_s is not None:
                 self._hold_s = hold_s
 
     def session_s(self, moment_s: float, sound: bool = False) -> float | None:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from favor_stream.cache import Room
+from favor_stream.errors import ConfigError
 from favor_stream.llm import Llm, Prompt
 from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
@@ -26,11 +27,19 @@ NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  
 def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
     """The cache that never holds less than the last `context_s` seconds once that much was seen.
 
-    An eviction drops windows whole until the low watermark, 0.8 of the budget. Kept dialogue counts inside.
+    An eviction drops windows whole until the low watermark, 0.8 of the budget. Kept dialogue counts inside. Raises
+    ConfigError for more than the model has positions for.
     """
     fusion = model.config.fusion
     windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 2  # cutting back may stop a window below the mark
     low = prefix_tokens + max(windows * fusion.tokens_per_window, BRANCH_TOKENS)
+    positions = model.config.llm.positions
+    if low * FORGET + BRANCH_TOKENS > positions:
+        fitting = int(((positions - BRANCH_TOKENS) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
+        most_s = fitting * fusion.slices_per_window * SLICE_S
+        raise ConfigError(
+            f"context_s is {context_s:g}: expected at most {most_s:g} for this model's {positions} positions; lower it"
+        )
     return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=BRANCH_TOKENS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from media import numbered_film
 from tiny import talkative_model
 
 from favor_stream.agent import Agent
+from favor_stream.capture.container import Heard, Seen
+from favor_stream.capture.file import File
 from favor_stream.clip import write_clip
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
@@ -91,6 +94,19 @@ def test_same_film_is_perceived_the_same_twice(film: str, config: Config) -> Non
     first, second = asyncio.run(told()), asyncio.run(told())
     assert first == second
     assert [event.time_s for event in first] == [1.0, 2.0, 3.0]
+
+
+def test_source_that_breaks_is_told(film: str, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, pieces = File._put, itertools.count()
+
+    def breaking(self: File, piece: Heard | Seen) -> None:
+        if next(pieces) == 20:  # in the middle of a slice
+            raise RuntimeError("it broke")
+        put(self, piece)
+
+    monkeypatch.setattr(File, "_put", breaking)
+    with pytest.raises(RuntimeError, match="it broke"):
+        within(film, config, lambda agent: agent.ended())
 
 
 def test_sound_and_pictures_may_come_from_two_sources(config: Config) -> None:

@@ -15,7 +15,7 @@ from tiny import talkative_model
 
 from favor_stream import __version__
 from favor_stream.__main__ import main
-from favor_stream.live import read_questions, without_password
+from favor_stream.live import public_name, read_questions
 from favor_stream.model import weights
 
 VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world")
@@ -104,6 +104,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["world"], "--seed"),
         (["world", "--seed", "-1", "--out", "clip.mp4"], "'-1' is not a whole number"),
         (["world", "--seed", "1", "--out", "."], "expected the name of a film"),
+        (["ask", "film.mp4", QUESTION, "--at", "soon"], "'soon' is not a positive number of seconds"),
+        (["live", "rtsp://me:pa[ss@camera/"], "an address that cannot be read"),
         (["eval", "--seed", "x"], "'x' is not a whole number"),
         (["live", "film.mp4", "--svg", "nowhere/live.svg"], "nowhere is no folder"),
         (["--config", "missing.toml", "doctor"], "missing.toml"),
@@ -295,9 +297,11 @@ def test_live_from_a_missing_film_is_one_line(config: Path, capsys: pytest.Captu
     assert "nowhere.mp4" in called(capsys, "--config", config, "live", "nowhere.mp4").mistake
 
 
-@pytest.mark.parametrize("address", ["rtsp://me:secret@camera.local/1", "rtsp://me:sec@ret@camera.local/1"])
+@pytest.mark.parametrize(
+    "address", ["rtsp://me:secret@camera.local/1", "rtsp://me:sec@ret@camera.local/1", "rtsp://camera.local/1?key=secret"]
+)
 def test_password_of_an_address_is_not_shown(address: str) -> None:
-    assert without_password(address) == "rtsp://camera.local/1"
+    assert public_name(address) == "rtsp://camera.local/1"
 
 
 @pytest.mark.parametrize(

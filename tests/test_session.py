@@ -137,6 +137,18 @@ def test_memory_is_bounded_and_holds_the_context() -> None:
     assert end_s - start_s >= 120.0
 
 
+def test_more_context_than_the_model_has_positions_for_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigError, match="context_s is 80000: expected at most"):
+        session(context_s=80_000.0)
+
+
+def test_the_longest_context_that_is_named_fits() -> None:
+    with pytest.raises(ConfigError) as caught:
+        session(context_s=80_000.0)
+    most_s = float(str(caught.value).split("at most ")[1].split()[0])
+    assert see(session(context_s=most_s), slices(4)).tokens > 0
+
+
 def test_kept_dialogue_stays_and_reset_forgets_everything() -> None:
     viewer = see(session(), slices(4))
     tokens = viewer.tokens

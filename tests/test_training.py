@@ -15,6 +15,7 @@ from favor_stream.aveb import kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Utterance, Word
+from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
@@ -270,6 +271,8 @@ def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.Capt
     assert train.run("smoke", tmp_path) == 0  # everything is there already
     assert "join" not in capsys.readouterr().out
     assert weights.fingerprint(tmp_path / weights.TENSORS) == before
+    with pytest.raises(ConfigError, match="was begun with"):
+        train.run("smoke", tmp_path, seed=1)
     session = Session(*weights.load(tmp_path))
     session.see(next(iter(evaluation_film())))
     assert isinstance("".join(session.ask(kinds.NOW_SEE)), str)

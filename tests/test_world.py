@@ -13,7 +13,7 @@ from real import require
 from favor_stream.aveb import kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES
 from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture, rgb
-from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Thing, Utterance, Word
+from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES
 from favor_stream.aveb.view import view
 from favor_stream.session import NOW
@@ -53,6 +53,13 @@ def test_same_seed_gives_the_same_script_and_another_seed_another() -> None:
     first, again, other = (world.draw(seed, 20.0, "training", timed=world.guessed) for seed in (5, 5, 6))
     assert first == again != other
     np.testing.assert_array_equal(picture(first, 3.0), picture(again, 3.0))
+
+
+def test_same_seed_in_another_split_is_another_script() -> None:
+    splits: tuple[Split, ...] = ("training", "held_out", "symbolic")
+    scripts = [world.draw(5, 16.0, split, timed=world.guessed) for split in splits]
+    assert len({(s.camera, s.room) for s in scripts}) == 3
+    assert len({s.background for s in scripts}) == 3
 
 
 def test_spoken_script_is_deterministic_too() -> None:

@@ -30,6 +30,7 @@ from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, T
 from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
 Timed = Callable[[str, float, str, int, int, float, float], Utterance]
+STREAMS = {"training": 8, "held_out": 9, "symbolic": 10}  # of random numbers: equal seeds have nothing in common across splits
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]
 
@@ -42,7 +43,7 @@ def draw(
     `density` scales how much happens; `timed` makes an utterance (`guessed` invents word times without synthesis); `odd` is the
     share of things whose colour or shape has no name: they teach that any shape may have any colour.
     """
-    rng = np.random.default_rng((seed, len(split)))
+    rng = np.random.default_rng((seed, STREAMS[split]))
     nothing = rng.random(3) < 0.05  # no things, no noises, no speech
     return Script(
         seed=seed,

@@ -16,7 +16,7 @@ from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from favor_stream.capture.clock import SoundLine
-from favor_stream.errors import DeviceError
+from favor_stream.errors import DeviceError, TrackTakenError
 from favor_stream.records import Event, Picture, Sound
 from favor_stream.ring import Ring
 
@@ -123,6 +123,8 @@ class LiveSource(Source):
             self._came, self._due_s = False, time.monotonic() + self.opens_within_s
             try:
                 self._fill()
+            except TrackTakenError:
+                raise
             except DeviceError as error:
                 self._gone(str(error))
             self._due_s = float("inf")

@@ -77,6 +77,9 @@ class Rtsp(LiveSource):
 
 
 def public_address(url: str) -> str:
-    """An address without its user, password and query, which may hold a key."""
-    parts = urlsplit(url)
+    """An address without its user, password and query, which may hold a key. Raises DeviceError for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose message would tell the address
+        raise DeviceError("an address that cannot be read was given; expected scheme://user:password@host/path") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from tokenizers import Tokenizer
@@ -42,7 +41,10 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
     """
     folder = folder or SHIPPED
     manifest = read_manifest(folder)
-    found = fingerprint(folder / TENSORS)
+    try:
+        found = fingerprint(folder / TENSORS)
+    except OSError as error:
+        raise WeightsError(f"{folder / TENSORS} cannot be read ({error.strerror}); let its owner allow it") from error
     if found != manifest["sha256"]:
         raise WeightsError(
             f"{folder / TENSORS} is damaged: its sha256 begins {found[:12]}, the manifest says {manifest['sha256'][:12]}; "
@@ -51,7 +53,7 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
     try:
         tensors = load_file(folder / TENSORS)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    except (SafetensorError, Exception) as error:  # tokenizers raises plain Exception
+    except Exception as error:  # which is what tokenizers raises
         raise WeightsError(
             f"{folder} cannot be read ({error}); fetch the folder again or train it (favor-stream train)"
         ) from error
@@ -83,7 +85,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if not {"config", "sha256"} <= manifest.keys():
             raise KeyError("config or sha256")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise WeightsError(f"{folder / MANIFEST} cannot be read ({error}); fetch the folder again") from error
     return manifest
 

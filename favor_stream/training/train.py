@@ -11,11 +11,13 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from favor_stream.aveb.questions import corpus
+from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
@@ -70,7 +72,7 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     """
     keep_memory()
     budget, work = BUDGETS[preset], out / "work"
-    work.mkdir(parents=True, exist_ok=True)
+    begin(work, {"preset": preset, "seed": seed})
     torch.manual_seed(seed)
     config = without_idea(PRESETS["favor-nano"], without)
     tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
@@ -92,6 +94,16 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     plot(work / "curves.jsonl", folder / "curves.png")
     print(f"wrote {folder}")
     return 0
+
+
+def begin(work: Path, recipe: dict[str, Any]) -> None:
+    """Make the folder of work in progress, which belongs to one recipe. Raises ConfigError where it was begun with another."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "recipe.json"
+    begun = json.loads(path.read_text()) if path.exists() else recipe
+    if begun != recipe:
+        raise ConfigError(f"{work} was begun with {begun}: expected {recipe}; choose another folder")
+    path.write_text(json.dumps(recipe))
 
 
 def without_idea(config: ModelConfig, idea: str | None) -> ModelConfig:
