@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,17 @@ class Plan:
     odd: float = 0.0  # share of things whose colour or shape has no name
 
 
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Workers that are not forked from this process, whose other threads may hold a lock at that moment."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+
+
 def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> None:
     """Write the clips; shards that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(make_shard, folder, plan, tokenizer.to_str())
     starts = range(0, plan.clips, SHARD)
-    with ProcessPoolExecutor(workers) as pool:
+    with processes(workers) as pool:
         for done, _ in enumerate(pool.map(work, starts), 1):
             print(f"\r{folder.name}: {done * SHARD}/{plan.clips} clips", end="", flush=True)
     print()
@@ -119,7 +125,7 @@ class Lesson:
 def make_samples(tokenizer: Tokenizer, count: int, lesson: Lesson, asked: int, seed: int, workers: int) -> list[Sample]:
     """Symbolic samples of a lesson: what is true and what may be asked, without a picture or a sound."""
     work = partial(symbolic, tokenizer.to_str(), lesson, asked, seed)
-    with ProcessPoolExecutor(workers) as pool:
+    with processes(workers) as pool:
         return [s for part in pool.map(work, range(0, count, 100)) for s in part]
 
 
