@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -307,7 +306,10 @@ def _add_json(parser: argparse.ArgumentParser, what: str = "print JSON") -> None
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text) if re.fullmatch(r"[\d.]+(e\d+)?", text) else math.nan
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds

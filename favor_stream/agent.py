@@ -184,9 +184,9 @@ class Agent:
         try:
             while True:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
-                if piece is None and self._ring.ended:
-                    break
                 if piece is None:
+                    if self._ring.ended:
+                        break
                     continue
                 await self._compute(partial(self._see, piece))
                 self._move()

@@ -86,9 +86,8 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> in
     ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
     fusion.distil(learning, Stage(f"distil{ending}", budget.distil), [clips, odd_clips, heard])
     joining = Stage(f"join{ending}", budget.join)
-    fusion.join(
-        learning, joining, clips, [odd_clips, heard], lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1)
-    )
+    rehearsal = lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1)
+    fusion.join(learning, joining, clips, [odd_clips, heard], rehearsal)
     facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
     weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
     plot(work / "curves.jsonl", folder / "curves.png")
