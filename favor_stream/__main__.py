@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
-TRAINING_PACKAGES = {"espeakng_loader", "jiwer", "matplotlib", "scipy"}
+TRAINING_PACKAGES = {"espeakng_loader", "jiwer", "matplotlib"}
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
 
@@ -87,7 +87,7 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb import evaluation
 
     tasks = arguments.tasks.split(",") if arguments.tasks else None
-    return evaluation.run(config.weights, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
+    return evaluation.run(config, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
 
 
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
@@ -97,8 +97,12 @@ def _bench(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:
+    import torch
+
     from favor_stream.training import train
 
+    if config.threads:
+        torch.set_num_threads(config.threads)
     try:
         return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without)
     except OSError as error:
@@ -143,7 +147,7 @@ def _ask(arguments: argparse.Namespace, config: Config) -> int:
 
     A Session fed straight from a ring, without an Agent: nothing happens at the same time here, so there is no loop to keep free.
     """
-    from favor_stream.agent import load_session
+    from favor_stream.session import load_session
 
     session = load_session(config)
     for question in arguments.question:

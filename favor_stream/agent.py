@@ -17,19 +17,14 @@ from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
-import torch
-from tokenizers import Tokenizer
-
 from favor_stream.capture import Source, open_source
 from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
 from favor_stream.feed import Feed, Listener
-from favor_stream.model import weights
-from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Answer, Event, Slice
 from favor_stream.ring import Clip, Counts, Ring
-from favor_stream.session import Session
+from favor_stream.session import load_session
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
@@ -256,22 +251,6 @@ class Agent:
         await asyncio.to_thread(self._reader_thread.shutdown)
         await asyncio.to_thread(self._model_thread.shutdown)
         return lost
-
-
-def load_model(config: Config) -> tuple[Favor, Tokenizer]:
-    """The configured weights, on the configured device and threads."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    model, tokenizer = weights.load(config.weights)
-    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-    if cuda and not torch.cuda.is_available():
-        raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
-    return model.to("cuda" if cuda else "cpu"), tokenizer
-
-
-def load_session(config: Config) -> Session:
-    """A session with the configured model and memory."""
-    return Session(*load_model(config), config.context_s, config.max_answer_tokens)
 
 
 assert SLICE_S > TAKE_S  # a wait for a slice never lasts longer than a slice

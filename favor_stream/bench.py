@@ -23,7 +23,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import rotate_half
 
-from favor_stream.agent import Agent, load_model, load_session
+from favor_stream.agent import Agent
 from favor_stream.capture import open_source
 from favor_stream.clip import snapshot_jpeg, write_film
 from favor_stream.config import Config
@@ -31,7 +31,7 @@ from favor_stream.llm import Llm, Prompt
 from favor_stream.model.favor import Favor
 from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Slice
 from favor_stream.ring import Ring
-from favor_stream.session import BRANCH_TOKENS, Session, room
+from favor_stream.session import QUESTION_TOKENS, Session, load_model, load_session, room
 
 SIZE = (640, 480)
 QUESTION = "what do you see now?"
@@ -184,8 +184,8 @@ def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float
     llm = Llm(model.llm, tokenizer, Prompt(), as_long, model.config.llm.look_back)
     context = torch.randn(session.tokens - llm.tokens, model.config.llm.width)
     started_s = time.perf_counter()
-    for at in range(0, len(context), BRANCH_TOKENS):
-        llm.append(context[at : at + BRANCH_TOKENS], 0.0, 0.0)
+    for at in range(0, len(context), QUESTION_TOKENS):
+        llm.append(context[at : at + QUESTION_TOKENS], 0.0, 0.0)
     return time.perf_counter() - started_s
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from favor_stream.errors import ConfigError
 
+SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RANGES = {  # smallest and largest value, in the unit of the name
@@ -29,7 +30,7 @@ RANGES = {  # smallest and largest value, in the unit of the name
 class Config:
     """The settings, checked when they are made; raises ConfigError for a value out of its range."""
 
-    weights: Path | None = None  # a weights folder; None: the shipped favor-nano
+    weights: Path | None = None  # a weights folder; None: SHIPPED
     device: str = "cpu"  # one of DEVICES; auto: cuda where there is one
     context_s: float = 600.0  # at least this much of the stream is remembered
     keep_s: float = 60.0  # sound and pictures held in the ring

@@ -15,11 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 from favor_stream.agent import Agent
-from favor_stream.config import Config
+from favor_stream.config import SHIPPED, Config
 from favor_stream.errors import DeviceError
 from favor_stream.records import Answer, Event
 
-FOLDER = Path(__file__).parent / "models" / "favor-nano"
 FILM, QUESTIONS = "demo.mp4", "demo.json"
 
 
@@ -33,7 +32,7 @@ class Asked:
     at_s: float  # asked when the film has come to here, or at its end
 
 
-def run(config: Config, folder: Path = FOLDER) -> int:
+def run(config: Config, folder: Path = SHIPPED) -> int:
     """Plays the film of a folder and asks its questions; 0 when every answer is right, else 1.
 
     Raises DeviceError when the film or its questions are missing.

@@ -11,16 +11,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
-from favor_stream.config import Config
+from favor_stream.config import SHIPPED, Config
 from favor_stream.errors import FavorError
 
-FILM = Path(__file__).parent / "models" / "favor-nano" / "demo.mp4"
+FILM = SHIPPED / "demo.mp4"
 LISTING_S = 10.0  # a sound library may hang with its server
 INSTALL = "install favor_stream again: make install, or pip install --editable ."
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "av")
@@ -30,7 +29,7 @@ USEFUL = {  # package: what it is for
     "sounddevice": "microphones",
     "espeakng-loader": "training (pip install --editable '.[train]')",
 }
-ENGINES = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}  # module: the extra that brings it
+ENGINES = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}  # package: the extra that brings it
 LIST_MICROPHONES = """
 import sounddevice
 for device in sounddevice.query_devices():
@@ -83,7 +82,7 @@ def _system() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     for name in NEEDED:
-        yield _package(name, INSTALL, needed=True)
+        yield _imported(_package(name, INSTALL, needed=True))
     for name, purpose in USEFUL.items():
         yield _package(name, f"for {purpose}", needed=False)
 
@@ -95,6 +94,16 @@ def _package(name: str, advice: str, needed: bool) -> Finding:
         return Finding(name, False, "not installed", advice, needed)
 
 
+def _imported(finding: Finding) -> Finding:
+    """The same, but a package that is there and breaks when it is imported is as good as missing."""
+    if finding.present:
+        try:
+            import_module(finding.part)
+        except Exception as error:  # whatever a broken package raises
+            return replace(finding, present=False, found=f"{finding.found} cannot be imported ({error})")
+    return finding
+
+
 def _engines() -> Iterator[Finding]:
     import torch
 
@@ -103,11 +112,8 @@ def _engines() -> Iterator[Finding]:
         yield Finding("cuda", True, f"{torch.version.cuda} on {torch.cuda.get_device_name()}")
     else:
         yield Finding("cuda", False, "no GPU that this torch can use", "the processor is enough for favor-nano")
-    for module, extra in ENGINES.items():
-        if find_spec(module):
-            yield Finding(module, True, str(getattr(import_module(module), "__version__", "installed")))
-        else:
-            yield Finding(module, False, "not installed", f"for exported graphs: pip install --editable '.[{extra}]'")
+    for name, extra in ENGINES.items():
+        yield _imported(_package(name, f"for exported graphs: pip install --editable '.[{extra}]'", needed=False))
 
 
 def _codecs() -> Finding:

@@ -23,7 +23,7 @@ Pace = Literal["live", "lossless"]
 LATE_S = 1.0  # how long a live reader waits for sound that should be there
 LEAD_SLICES = 8  # how far a lossless source may run ahead of its reader
 WAITING_PICTURES = 32  # pictures that wait for the reader, as arrays
-PACKED_PER_S = 8  # pictures kept for clips, packed
+PACKED_PER_S = 8  # pictures kept for clips, packed; of more than come, some are passed over
 ROUNDING_SAMPLES = 1  # a start this near to the expected one is the expected one, told in float
 
 
@@ -91,6 +91,7 @@ class Ring:
         self._first_asked_s: float | None = None
         self._next = 0  # the reader's next slice
         self._has_sound = self._has_pictures = False
+        self._one_source = False  # brings both
         self._sound_open = self._pictures_open = False
         self._over = False
         self._stuck: list[Callable[[], bool]] = []  # what each waiting lossless source waits for
@@ -119,7 +120,7 @@ class Ring:
                     raise TrackTakenError(f"two sources bring {track}; one is expected, take the other away")
             self._has_sound, self._sound_open = self._has_sound or sound, self._sound_open or sound
             self._has_pictures, self._pictures_open = self._has_pictures or pictures, self._pictures_open or pictures
-            self._over = False
+            self._one_source, self._over = sound and pictures, False
             if pictures and hold_s is not None:
                 self._hold_s = hold_s
 
@@ -157,7 +158,7 @@ class Ring:
 
     def put_picture(self, picture: Picture, time_s: float) -> None:
         """A picture seen at `time_s`; dropped when it is not newer than the newest. The array now belongs to the ring."""
-        packed = None if self._pack is None else self._pack(picture)  # milliseconds: not under the lock
+        packed = self._packed_now(picture, time_s)  # milliseconds: not under the lock
         with self._changed:
             self._counts.pictures_in += 1
             if not self._pictures_open or time_s <= self._newest_s:
@@ -312,6 +313,11 @@ class Ring:
             self._waiting.popleft()
             self._drop_pictures(1)
 
+    def _packed_now(self, picture: Picture, time_s: float) -> bytes | None:
+        """The picture made small for clips; None where they have one of this moment."""
+        is_due = not self._packed or math.floor(time_s * PACKED_PER_S) > math.floor(self._packed[-1][0] * PACKED_PER_S)
+        return self._pack(picture) if self._pack is not None and is_due else None
+
     def _drop_pictures(self, count: int) -> None:
         self._counts.pictures_dropped += count
         self._dropped += count
@@ -335,7 +341,8 @@ class Ring:
         if self.pace == "live":
             return (heard if self._sound_open else seen and self._pictures_open) or self._patience_s() <= 0
         reached = (heard or not self._sound_open) and (seen or not self._pictures_open)
-        stuck = any(not room() for room in self._stuck)  # a source that waits can't bring what the slice lacks
+        # Where both tracks come from one source, it can't bring what the slice lacks while it waits.
+        stuck = self._one_source and any(not room() for room in self._stuck)
         return stuck or (reached and (self._sound_open or self._pictures_open))
 
     def _patience_s(self) -> float:

@@ -1,6 +1,6 @@
 """One viewer's memory: see slices, ask questions, check many yes/no questions at once, reset.
 
-Owned by one thread, so there are no locks in it. It knows the model and its cache; it knows no device, no file and no event loop.
+Owned by one thread, so there are no locks in it. It knows the model and its cache; it knows no camera, no film and no event loop.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from favor_stream.cache import Room
-from favor_stream.errors import ConfigError
+from favor_stream.config import Config
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.llm import Llm, Prompt
+from favor_stream.model import weights
 from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
 
-BRANCH_TOKENS = 512  # for one question with its answer
+QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
 FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
 NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  # how it is asked what it perceives
 
 
-def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
+def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tokens: int = 16) -> Room:
     """The cache that never holds less than the last `context_s` seconds once that much was seen.
 
     An eviction drops windows whole until the low watermark, 0.8 of the budget. Kept dialogue counts inside. Raises
@@ -32,15 +34,16 @@ def room(model: Favor, context_s: float, prefix_tokens: int = 16) -> Room:
     """
     fusion = model.config.fusion
     windows = int(context_s / (fusion.slices_per_window * SLICE_S)) + 2  # cutting back may stop a window below the mark
-    low = prefix_tokens + max(windows * fusion.tokens_per_window, BRANCH_TOKENS)
+    branch = QUESTION_TOKENS + max_answer_tokens
+    low = prefix_tokens + max(windows * fusion.tokens_per_window, branch)
     positions = model.config.llm.positions
-    if low * FORGET + BRANCH_TOKENS > positions:
-        fitting = int(((positions - BRANCH_TOKENS) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
+    if low * FORGET + branch > positions:
+        fitting = int(((positions - branch) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
         most_s = fitting * fusion.slices_per_window * SLICE_S
         raise ConfigError(
             f"context_s is {context_s:g}: expected at most {most_s:g} for this model's {positions} positions; lower it"
         )
-    return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=BRANCH_TOKENS)
+    return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=branch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Session:
     def __init__(self, model: Favor, tokenizer: Tokenizer, context_s: float = 600.0, max_answer_tokens: int = 64) -> None:
         self._model = model
         self._max_answer_tokens = max_answer_tokens
-        self._room = room(model, context_s)
+        self._room = room(model, context_s, max_answer_tokens)
         self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back)
         self._state = model.start()
         self._open: list[Stretch] = []  # the open window's slices
@@ -181,3 +184,19 @@ class Session:
         while self._waiting:
             window = self._waiting.popleft()
             self._llm.append(window.tokens, window.start_s, window.end_s)
+
+
+def load_model(config: Config) -> tuple[Favor, Tokenizer]:
+    """The configured weights, on the configured device and threads."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model, tokenizer = weights.load(config.weights)
+    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
+    return model.to("cuda" if cuda else "cpu"), tokenizer
+
+
+def load_session(config: Config) -> Session:
+    """A session with the configured model and memory."""
+    return Session(*load_model(config), config.context_s, config.max_answer_tokens)

@@ -258,6 +258,14 @@ def test_a_film_at_its_own_speed_takes_its_time(tmp_path: Path) -> None:
     assert ring.counts.slices_lost == 0
 
 
+def test_a_film_that_joins_a_running_clock_is_seen_when_it_plays(tmp_path: Path) -> None:
+    ring = Ring()
+    ring.session_s(time.monotonic() - 3.0, sound=True)
+    with open_source(str(numbered_film(tmp_path / "film.mp4", seconds=2.0)), ring):
+        seen = [piece.index for piece in ring if piece.picture is not None]
+    assert seen[0] >= 6
+
+
 def test_a_slow_reader_of_a_running_film_loses_pictures_and_no_sound(tmp_path: Path) -> None:
     ring = Ring(lag_s=0.5)
     with open_source(str(numbered_film(tmp_path / "film.mp4", seconds=3.0)), ring):

@@ -57,6 +57,16 @@ def test_damaged_weights_are_found(config: Config, tmp_path: Path) -> None:
     assert "is damaged" in finding.found
 
 
+def test_package_that_breaks_is_a_finding(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brittle.py").write_text("raise OSError('libbrittle.so: wrong ELF class')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "NEEDED", (*doctor.NEEDED, "brittle"))
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    finding = found(config, "brittle")
+    assert not finding.present
+    assert finding.found == "1.0 cannot be imported (libbrittle.so: wrong ELF class)"
+
+
 def test_missing_film_stops_the_demo_and_is_told(config: Config, film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film.unlink()
     assert run(config, json_out=False) == 1

@@ -43,6 +43,11 @@ def test_row_compares_with_chance_and_recent_window_and_knows_its_goal() -> None
     assert row(TASKS[0], given, {}) is None
 
 
+def test_repeating_what_was_asked_aloud_counts_neither_way() -> None:
+    assert evaluation.exact("what colour is the ring? red", "what colour is the wing? red") == (1.0, 1.0)
+    assert evaluation.exact("what colour is the ring? red", "what colour is the ring? blue") == (0.0, 1.0)
+
+
 def test_less_error_is_better_for_speech() -> None:
     made = row(TASKS[0], [reply("said", "go back", "go back")], {})
     assert made is not None

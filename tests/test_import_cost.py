@@ -60,12 +60,13 @@ def test_demo_needs_no_root_no_camera_no_sound_card_and_no_speech_synthesis() ->
     """Nothing of the kind is even imported."""
     program = """
 import asyncio, sys
-for name in ("sounddevice", "cv2", "espeakng_loader", "matplotlib", "scipy", "jiwer", "aiomqtt"):
+for name in ("sounddevice", "cv2", "espeakng_loader", "matplotlib", "jiwer", "aiomqtt"):
     sys.modules[name] = None  # importing it raises ImportError
 from favor_stream import demo
+from favor_stream.config import SHIPPED
 from favor_stream.agent import Agent
 async def run():
-    async with Agent(str(demo.FOLDER / demo.FILM), pace="fast") as agent:
+    async with Agent(str(SHIPPED / demo.FILM), pace="fast") as agent:
         await agent.until(1.0)
         print(bool((await agent.answer("what do you see now?")).text))
 asyncio.run(run())

@@ -254,6 +254,33 @@ def test_one_of_two_devices_may_end_before_the_other() -> None:
     assert source.ended
 
 
+def test_a_lossless_source_that_runs_ahead_waits_for_another_one_s_sound() -> None:
+    source = Ring(pace="lossless")
+    source.expect(sound=False, pictures=True)
+    source.expect(sound=True, pictures=False)
+
+    def show() -> None:
+        for number in range(100):
+            source.put_picture(picture(number), number / 10)
+        source.end(sound=False, pictures=True)
+
+    def play() -> None:
+        for block in range(10):
+            time.sleep(0.02)  # a slow decoder
+            source.put_sound(ramp(2 * HALF, start=2 * HALF * block), float(block))
+        source.end(sound=True, pictures=False)
+
+    threads = [threading.Thread(target=work) for work in (show, play)]
+    for thread in threads:
+        thread.start()
+    pieces = list(source)
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(np.concatenate([piece.sound for piece in pieces]), ramp(20 * HALF))
+    assert [shown(piece) for piece in pieces] == list(range(4, 100, 5))
+    assert source.counts.samples_dropped == source.counts.pictures_dropped == 0
+
+
 def test_two_sources_of_sound_are_one_too_many() -> None:
     source = ring(pictures=False)
     with pytest.raises(DeviceError, match="two sources bring sound"):
@@ -514,6 +541,16 @@ def test_packed_pictures_are_bounded_in_number() -> None:
     for number in range(500):
         source.put_picture(picture(number % 250), number / 100)
     assert len(source.clip(last_s=5.0).pictures) == 5 * PACKED_PER_S
+
+
+def test_a_clip_of_many_pictures_a_second_is_no_shorter() -> None:
+    source = Ring(keep_s=5.0, pack=packed, now_s=Clock())
+    source.expect(sound=False, pictures=True)
+    for number in range(1000):
+        source.put_picture(picture(number % 250), number / 100)
+    times_s = [time_s for time_s, _ in source.clip(last_s=5.0).pictures]
+    assert times_s[0] < 5.2
+    assert max(np.diff(times_s)) < 0.2
 
 
 def test_importing_the_ring_needs_no_device_libraries() -> None:

@@ -13,8 +13,8 @@ from favor_stream.session import Session
 QUESTIONS = ["what do you see now?", "yes or no?", "what was said?"]
 
 
-def session(context_s: float = 60.0) -> Session:
-    return Session(*talkative_model(), context_s, max_answer_tokens=12)
+def session(context_s: float = 60.0, max_answer_tokens: int = 12) -> Session:
+    return Session(*talkative_model(), context_s, max_answer_tokens)
 
 
 def slices(count: int, seed: int = 0) -> list[Slice]:
@@ -135,6 +135,11 @@ def test_memory_is_bounded_and_holds_the_context() -> None:
     assert end_s == viewer.heard_until_s == 600.0
     assert start_s > 0
     assert end_s - start_s >= 120.0
+
+
+def test_long_answers_may_be_allowed() -> None:
+    viewer = see(session(max_answer_tokens=600), slices(4))
+    assert "".join(viewer.ask("what happened?"))
 
 
 def test_more_context_than_the_model_has_positions_for_is_refused_by_its_name() -> None:

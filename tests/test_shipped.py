@@ -10,12 +10,12 @@ from safetensors import safe_open
 
 from favor_stream import demo
 from favor_stream.agent import Agent
-from favor_stream.config import Config
+from favor_stream.config import SHIPPED, Config
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 
-TENSORS = weights.SHIPPED / weights.TENSORS
-ASKED = demo.questions(demo.FOLDER / demo.QUESTIONS)
+TENSORS = SHIPPED / weights.TENSORS
+ASKED = demo.questions(SHIPPED / demo.QUESTIONS)
 
 
 def test_weights_are_whole_and_of_the_preset() -> None:
@@ -31,7 +31,7 @@ def test_weights_are_small() -> None:
 
 
 def test_film_of_the_demo_is_h264_and_aac() -> None:
-    with av.open(str(demo.FOLDER / demo.FILM)) as container:
+    with av.open(str(SHIPPED / demo.FILM)) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
 
 
@@ -42,7 +42,7 @@ def test_demo_asks_for_what_needs_sight_sound_and_order() -> None:
 @pytest.mark.parametrize("one", ASKED, ids=lambda one: one.needs)
 def test_demo_s_questions_are_answered_rightly(one: demo.Asked) -> None:
     async def answered() -> str:
-        async with Agent(str(demo.FOLDER / demo.FILM), config=Config(), pace="fast", perceive_every=0) as agent:
+        async with Agent(str(SHIPPED / demo.FILM), config=Config(), pace="fast", perceive_every=0) as agent:
             await agent.until(one.at_s)
             return (await agent.answer(one.question)).text
 

@@ -26,7 +26,7 @@ from favor_stream.records import RATE, Sound
 
 speaks = pytest.mark.skipif(
     importlib.util.find_spec("espeakng_loader") is None and os.environ.get("FAVOR_REQUIRE_REAL") != "1",
-    reason="espeakng_loader is not installed: pip install 'favor-stream[train]'",
+    reason="espeakng_loader is not installed: pip install --editable '.[train]'",
 )
 Numbers = NDArray[Any]
 REAL_VOICES = tuple(voice for voice in TRAINING_VOICES if not voice.startswith(accents.PREFIX))

@@ -211,17 +211,18 @@ def test_muon_takes_the_matrices_of_layers_only() -> None:
 def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "KEEP_EVERY", 2)
     model, tokenizer = talkative_model()
-    oracle, rng = Oracle(model.config, tokenizer), np.random.default_rng(0)
+    oracle = Oracle(model.config, tokenizer)
 
     def learn(folder: Path, seed: int, killed_at: int | None = None) -> torch.Tensor:
         torch.manual_seed(seed)
+        rng = np.random.default_rng(1)
         module = nn.ModuleDict({"part": nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(4, 4)])})})
         layer = module.get_submodule("part.layers.0")
 
         def step(at: int) -> tuple[torch.Tensor, dict[str, float]]:
             if at == killed_at:
                 raise KeyboardInterrupt
-            return (layer(torch.full((1, 4), 1.0 + at)) - 1).square().mean(), {}
+            return (layer(torch.full((1, 4), 1.0 + at * rng.random())) - 1).square().mean(), {}
 
         folder.mkdir(exist_ok=True)
         loop.Run(model, oracle, tokenizer, folder, rng).train(loop.Stage("stage", 6), module, step, 0.1, matrix_rate=0.05)

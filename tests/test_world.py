@@ -223,6 +223,11 @@ def test_spoken_questions_have_answers(spoken: str, expected: str) -> None:
     assert kinds.reply(view(SCRIPT, 8.0, "training"), spoken) == expected
 
 
+def test_answer_to_a_spoken_question_repeats_it() -> None:
+    asked = replace(view(SCRIPT, 8.0, "training"), utterances=("what word is shown", "turn left"))
+    assert kinds.spoken(asked, np.random.default_rng(0)) == ({}, "what word is shown? exit")
+
+
 def test_yes_and_no_are_about_as_often_right() -> None:
     rng, counts = np.random.default_rng(0), Counter[str]()
     for seed in range(300):

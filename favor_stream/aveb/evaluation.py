@@ -13,24 +13,24 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from favor_stream.aveb import questions, world
-from favor_stream.aveb.kinds import NO_QUESTION
+from favor_stream.aveb.kinds import NO_QUESTION, QUESTION_END
 from favor_stream.aveb.lexicon import HELD_OUT_PAIRS
 from favor_stream.aveb.picture import picture
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.soundtrack import soundtrack
 from favor_stream.aveb.truth import picture_s
+from favor_stream.config import Config
 from favor_stream.errors import ConfigError, EngineError
-from favor_stream.model import weights as weights_folder
 from favor_stream.records import SLICE_S, SLICE_SAMPLES, Slice
-from favor_stream.session import Session
+from favor_stream.session import Session, load_session
 
 FIRST_SEED = 1 << 40  # of the clips: far from training's, with whose seeds their sensor and room would hiss alike
 CLIP_S = 16.0
@@ -152,7 +152,7 @@ def commonest(kinds: set[str], count: int = 400) -> dict[str, str]:
         script = world.draw(seed, CLIP_S, "training", DENSITY, timed=world.guessed)
         for question in questions.every(script, CLIP_S, rng, "training"):
             if question.kind in kinds and question.answer != NO_QUESTION:
-                answers[question.kind][question.answer] += 1
+                answers[question.kind][reply_alone(question.answer)] += 1
     return {kind: counter.most_common(1)[0][0] for kind, counter in answers.items() if counter}
 
 
@@ -174,7 +174,12 @@ def event_matches(wanted: str, said: str) -> tuple[float, float]:
 
 
 def exact(wanted: str, said: str) -> tuple[float, float]:
-    return float(wanted == said), 1.0
+    return float(reply_alone(wanted) == reply_alone(said)), 1.0
+
+
+def reply_alone(answer: str) -> str:
+    """Without the question that was heard, which an answer to a spoken one repeats."""
+    return answer.rpartition(QUESTION_END)[2].strip()
 
 
 METRICS: dict[str, Callable[[str, str], tuple[float, float]]] = {"WER": word_errors, "F1": event_matches, "accuracy": exact}
@@ -225,7 +230,7 @@ def table(rows: list[Row], beside: list[str]) -> str:
     return "\n".join(lines)
 
 
-def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, json_out: bool, beside: list[Path]) -> int:
+def run(config: Config, tasks: list[str] | None, limit: int, seed: int, json_out: bool, beside: list[Path]) -> int:
     """Evaluate on `limit` held-out clips and print the table, or with `json_out` one JSON object with every reply.
 
     `beside` are weights folders, ablations for instance, that answer the same questions in columns of their own.
@@ -237,9 +242,9 @@ def run(weights: Path | None, tasks: list[str] | None, limit: int, seed: int, js
     try:
         import jiwer  # noqa: F401
     except ImportError as error:
-        raise EngineError("eval measures speech with jiwer, which is not installed; pip install 'favor-stream[train]'") from error
+        raise EngineError("eval measures speech with jiwer, which is not installed; pip install --editable '.[train]'") from error
     kinds = {kind for task in chosen for kind in task.kinds}
-    session, *others = (Session(*weights_folder.load(folder)) for folder in [weights, *beside])
+    session, *others = (load_session(replace(config, weights=folder)) for folder in [config.weights, *beside])
     given = replies(session, others, clips(limit, seed, kinds))
     common = commonest(kinds)
     rows = [r for task in chosen if (r := row(task, given, common)) is not None]

@@ -16,6 +16,7 @@ from favor_stream.aveb.view import View, first_picture, first_sound
 
 NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
 NO_QUESTION = "no question"  # the answer, where nobody has asked one
+QUESTION_END = "?"  # ends the question that an answer repeats
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
 Rng = np.random.Generator
@@ -199,8 +200,9 @@ def cross_order(v: View, rng: Rng) -> Asked | None:
 
 
 def spoken(v: View, rng: Rng) -> Asked | None:
+    """The question that was heard comes first: who asked can check it, and the answer is then looked up as of a written one."""
     asked = [u for u in v.utterances if u.split()[0] in ("what", "how", "did")]
-    return {}, reply(v, asked[-1]) if asked else NO_QUESTION
+    return {}, f"{asked[-1]}{QUESTION_END} {reply(v, asked[-1])}" if asked else NO_QUESTION
 
 
 def reply(v: View, text: str) -> str:

@@ -197,7 +197,7 @@ def face(font: int) -> cv2.FontFace:
             import matplotlib
         except ImportError as error:
             raise EngineError(
-                "the fonts of the generated world come with Matplotlib; pip install 'favor-stream[train]'"
+                "the fonts of the generated world come with Matplotlib; pip install --editable '.[train]'"
             ) from error
         name = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name)
     return cv2.FontFace(name)

@@ -122,7 +122,7 @@ def _espeak(accent: str) -> Iterator[tuple[ctypes.CDLL, str]]:
     try:
         import espeakng_loader
     except ImportError as error:
-        raise EngineError("no espeakng_loader found: expected it for speech; run pip install 'favor-stream[train]'") from error
+        raise EngineError("no espeakng_loader found: expected it for speech; run pip install --editable '.[train]'") from error
     with accents.data_with(accent, espeakng_loader.get_data_path()) as data_path:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         try:

@@ -41,6 +41,7 @@ class File(Source):
         self.is_endless = path.startswith(LAVFI) and not BOUNDED.search(path)
         self._pace = pace
         self._pictures_per_s = pictures_per_s
+        self._begins_s = 0.0  # on the session's clock; later for a film that joins a running one
 
     def __enter__(self) -> Self:
         self._container = self._open()
@@ -64,7 +65,8 @@ class File(Source):
                 self.pictures_thinned = self._footage.thinned
                 if start_s is None:  # only now: reading ahead may have taken long
                     start_s = time.monotonic()
-                    self._ring.session_s(start_s, sound=True)  # whichever track comes first
+                    begins_s = self._ring.session_s(start_s, sound=True)  # whichever track comes first
+                    self._begins_s = begins_s or 0.0 if self._ring.pace == "live" else 0.0
                 if self._pace == "realtime":
                     self._leaving.wait(max(0.0, start_s + piece.end_s - time.monotonic()))
                 if self._leaving.is_set():
@@ -74,9 +76,9 @@ class File(Source):
 
     def _put(self, piece: Heard | Seen) -> None:
         if isinstance(piece, Heard):
-            self._ring.put_sound(piece.sound, piece.time_s)
+            self._ring.put_sound(piece.sound, self._begins_s + piece.time_s)
         elif piece.picture is not None:
-            self._ring.put_picture(piece.picture, piece.time_s)
+            self._ring.put_picture(piece.picture, self._begins_s + piece.time_s)
 
     def _damage(self) -> str:
         """What was wrong with the file, to be read after "ended"."""

@@ -14,11 +14,11 @@ from safetensors.torch import save as serialised
 from tokenizers import Tokenizer
 from torch import nn
 
+from favor_stream.config import SHIPPED
 from favor_stream.errors import WeightsError
 from favor_stream.model.config import AudioConfig, FusionConfig, LlmConfig, ModelConfig, VisionConfig
 from favor_stream.model.favor import Favor
 
-SHIPPED = Path(__file__).parents[1] / "models" / "favor-nano"
 TENSORS, TOKENIZER, MANIFEST = "model.safetensors", "tokenizer.json", "manifest.json"
 
 

@@ -65,16 +65,14 @@ def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[
 
 
 def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tensor, dict[str, float]]:
-    """How far the Q-Former's tokens are from the oracle's in one window of `count` clips, and what can be read from them.
+    """How far the Q-Former's tokens are from the oracle's in a window of `count` clips of each sort, and what they tell.
 
-    Each sort of clips is as often drawn from as the others.
+    All sorts are in each step: a step on speech alone, which Muon makes as large as any, undoes some of what pictures taught.
     """
     size, words = run.model.config.fusion.slices_per_window, run.model.llm.model.embed_tokens.weight.detach()
-    shards = sorts[int(run.rng.integers(len(sorts)))]
-    shard = shards[int(run.rng.integers(len(shards)))]
-    start = int(run.rng.integers(shard.seen.shape[1] - size + 1))
     length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
-    seen, heard, rows = shard.part(run.rng.permutation(bank.SHARD)[:count], slice(start, start + length))
+    parts = [passage(sort, count, length, run.rng) for sort in sorts]
+    seen, heard, rows = (torch.cat(part) for part in zip(*parts, strict=True))
     with faster():
         out = run.model.fusion(seen, heard)
     slices, window = out[1].float(), out[size].float()
@@ -84,10 +82,17 @@ def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tenso
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
 
 
+def passage(shards: list[Encoded], count: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The same slices, anywhere, of `count` clips of some shard."""
+    shard = shards[int(rng.integers(len(shards)))]
+    start = int(rng.integers(shard.seen.shape[1] - length + 1))
+    return shard.part(rng.permutation(bank.SHARD)[:count], slice(start, start + length))
+
+
 def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
     run.oracle.requires_grad_(False)
-    run.train(stage, run.model.fusion, lambda _: copying(run, sorts, 40), 2e-3, matrix_rate=0.02)
+    run.train(stage, run.model.fusion, lambda _: copying(run, sorts, 14), 2e-3, matrix_rate=0.02)
 
 
 def join(run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Encoded]], lessons: Lessons) -> None:
@@ -100,7 +105,7 @@ def join(run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Enc
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))])
-        copied, _ = copying(run, others, 16)
+        copied, _ = copying(run, others, 8)
         told, _ = lessons.step(at)
         return loss + TETHER * copied + told, figures
 

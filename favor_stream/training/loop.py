@@ -59,7 +59,7 @@ class Run:
             return
         used = optimisers(module, rate, matrix_rate)
         parts: list[Any] = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
-        done, spent_s = restore(path.with_suffix(".part"), parts)
+        done, spent_s = restore(path.with_suffix(".part"), parts, self.rng)
         started, seen = time.monotonic() - spent_s, []
         for at in range(done, steps):
             loss, figures = step(at)
@@ -74,7 +74,7 @@ class Run:
                 seen.clear()
             if (at + 1) % KEEP_EVERY == 0:
                 state = [part.state_dict() for part in parts]
-                keep(path.with_suffix(".part"), [at + 1, time.monotonic() - started, *state])
+                keep(path.with_suffix(".part"), [at + 1, time.monotonic() - started, self.rng.bit_generator.state, *state])
         keep(path, module.state_dict())
         path.with_suffix(".part").unlink(missing_ok=True)
 
@@ -87,11 +87,11 @@ def keep(path: Path, state: Any) -> None:
     path.with_suffix(".new").rename(path)
 
 
-def restore(path: Path, parts: list[Any]) -> tuple[int, float]:
-    """Fill `parts` from what was kept last; returns how many steps that were, and the seconds they took."""
+def restore(path: Path, parts: list[Any], rng: np.random.Generator) -> tuple[int, float]:
+    """Fill `parts` and `rng` from what was kept last; returns how many steps that were, and the seconds they took."""
     if not path.exists():
         return 0, 0.0
-    step, spent_s, *states = torch.load(path, weights_only=True)
+    step, spent_s, rng.bit_generator.state, *states = torch.load(path, weights_only=True)
     for part, state in zip(parts, states, strict=True):
         part.load_state_dict(state)
     return step, spent_s
