@@ -192,7 +192,7 @@ def test_an_unknown_voice_or_a_text_without_words_is_refused(text: str, voice: s
 
 def test_without_espeak_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(EngineError, match=r"pip install 'favor-stream\[train\]'"):
+    with pytest.raises(EngineError, match=r"pip install --editable '.\[train\]'"):
         say.__wrapped__("hello", "en-us+m1", 165, 50)
 
 
