@@ -301,5 +301,5 @@ KINDS = {
             "did you hear the {sound} earlier than you saw the {thing}?",
         ),
     ),
-    "spoken": Kind(spoken, 10.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+    "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
 }
