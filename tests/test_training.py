@@ -196,6 +196,17 @@ def test_labels_of_an_odd_thing_say_what_has_a_name() -> None:
     assert row[:6].tolist() == [labels.UNNAMED, 4, 2, 3, labels.UNNAMED, 0]
 
 
+@pytest.mark.parametrize(("pictures", "starts"), [(1, {0, 4, 8}), (0, set(range(10)))])
+def test_windows_of_films_begin_where_the_stream_s_do(pictures: int, starts: set[int]) -> None:
+    rows = np.arange(12, dtype=np.int16)[None, :, None].repeat(bank.SHARD, 0)
+    clips = bank.Clips(np.zeros((pictures, 1), np.uint8), np.zeros(0, np.int16), rows, [])
+    shard = fusion.Encoded(clips, torch.zeros(bank.SHARD, 12, 1, 1), torch.zeros(bank.SHARD, 12, 1, 1))
+    rng = np.random.default_rng(0)
+    drawn = [fusion.opening([shard], count=2, size=4, length=3, rng=rng)[2] for _ in range(200)]
+    assert {int(each[0, 0, 0]) for each in drawn} == starts
+    assert all(torch.equal(each[0, :, 0].diff(), torch.ones(2)) for each in drawn)
+
+
 def test_muon_takes_the_matrices_of_layers_only() -> None:
     model, _ = talkative_model()
     adam, muon = loop.optimisers(model.llm, 1e-3, 1e-2)

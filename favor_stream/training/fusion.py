@@ -71,7 +71,7 @@ def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tenso
     """
     size, words = run.model.config.fusion.slices_per_window, run.model.llm.model.embed_tokens.weight.detach()
     length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
-    parts = [passage(sort, count, length, run.rng) for sort in sorts]
+    parts = [opening(sort, count, size, length, run.rng) for sort in sorts]
     seen, heard, rows = (torch.cat(part) for part in zip(*parts, strict=True))
     with faster():
         out = run.model.fusion(seen, heard)
@@ -82,10 +82,14 @@ def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tenso
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
 
 
-def passage(shards: list[Encoded], count: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """The same slices, anywhere, of `count` clips of some shard."""
+def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The first `length` slices of a window of `size`, of `count` clips of some shard.
+
+    In a film windows begin where the stream's do, for its labels tell motion as those windows show it; in speech alone anywhere.
+    """
     shard = shards[int(rng.integers(len(shards)))]
-    start = int(rng.integers(shard.seen.shape[1] - length + 1))
+    apart = size if len(shard.clips.pictures) else 1
+    start = apart * int(rng.integers((shard.seen.shape[1] - length) // apart + 1))
     return shard.part(rng.permutation(bank.SHARD)[:count], slice(start, start + length))
 
 

@@ -44,7 +44,7 @@ class Budget:
 
 BUDGETS = {
     "nano": Budget(
-        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1200
+        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
     ),
     "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
