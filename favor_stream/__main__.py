@@ -104,7 +104,7 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     try:
-        return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without)
+        return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without, arguments.start)
     except OSError as error:
         raise DeviceError(
             f"{error.filename or arguments.out}: cannot be written ({error.strerror or error}); free some space or choose another"
@@ -281,7 +281,9 @@ def _add_making(verbs: _Verbs) -> None:
     train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
     train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
-    train.add_argument("--without", choices=("causal", "synchronised"), help="ablation: leave one of FAVOR's ideas out")
+    train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
+    ideas = ("nothing", "causal", "synchronised")
+    train.add_argument("--without", choices=ideas, help="ablation: leave one of FAVOR's ideas out; nothing: to compare with")
 
     world = _added(
         verbs, "world", _world, "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4"

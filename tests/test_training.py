@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -285,10 +286,27 @@ def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.Capt
     assert weights.fingerprint(tmp_path / weights.TENSORS) == before
     with pytest.raises(ConfigError, match="was begun with"):
         train.run("smoke", tmp_path, seed=1)
+    assert train.run("smoke", tmp_path, without="synchronised") == 0
+    ablation, _ = weights.load(tmp_path / "without-synchronised")
+    assert not ablation.config.fusion.synchronised
+    taught_further(tmp_path, tmp_path / "further")
     session = Session(*weights.load(tmp_path))
     session.see(next(iter(evaluation_film())))
     assert isinstance("".join(session.ask(kinds.NOW_SEE)), str)
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def taught_further(start: Path, out: Path) -> None:
+    """Weights that are taught further keep their encoders, and their clips are as good for them."""
+    for sort in ("clips", "odd", "speech"):
+        shutil.copytree(start / "work" / sort, out / "work" / sort)
+    assert train.run("smoke", out, start=start) == 0
+    before, after = weights.load(start)[0], weights.load(out)[0]
+    for part, is_kept in {"vision": True, "audio": True, "fusion": False, "llm": False}.items():
+        pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs) == is_kept
+    with pytest.raises(ConfigError, match="was begun with"):
+        train.run("smoke", out)
 
 
 def evaluation_film() -> Iterator[Slice]:

@@ -60,6 +60,7 @@ TASKS = (
     Task("printed words", ("word",), "accuracy", 0.95),
     Task("counting", ("count_things", "count_sound"), "accuracy", 0.90),
     Task("yes or no", ("saw", "heard"), "accuracy", 0.90),
+    Task("yes or no now", ("sees", "hears"), "accuracy", 0.95),
     Task("now", ("now_see", "now_hear"), "accuracy", 0.90),
 )
 

@@ -18,6 +18,7 @@ NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "an
 NO_QUESTION = "no question"  # the answer, where nobody has asked one
 QUESTION_END = "?"  # ends the question that an answer repeats
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+EMPTY = 0.7  # of the times that there is nothing now, nobody asks whether this or that is there: it never is
 TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
 Rng = np.random.Generator
 Asked = tuple[dict[str, str], str]
@@ -162,23 +163,49 @@ def count_sound(v: View, rng: Rng) -> Asked | None:
 
 
 def saw(v: View, rng: Rng) -> Asked | None:
-    seen = {(t.colour, t.shape) for t in v.things}
+    seen = [(t.colour, t.shape) for t in v.things]
     if seen and rng.random() < 0.5:
-        thing = v.things[pick(rng, list(v.things))]
-        return {"thing": name(thing)}, "yes"
+        return {"thing": " ".join(seen[int(rng.integers(len(seen)))])}, "yes"
+    return unseen(seen, v, rng)
+
+
+def unseen(seen: list[tuple[str, str]], v: View, rng: Rng) -> Asked | None:
+    """About something that is not among these."""
     pair = (str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
     if seen and rng.random() < 0.6:  # hard: the colour or the shape was there
-        thing = v.things[pick(rng, list(v.things))]
-        pair = (thing.colour, pair[1]) if rng.random() < 0.5 else (pair[0], thing.shape)
+        colour, shape = seen[int(rng.integers(len(seen)))]
+        pair = (colour, pair[1]) if rng.random() < 0.5 else (pair[0], shape)
     if pair in seen or (v.split == "training" and pair in HELD_OUT_PAIRS):
         return None
     return {"thing": " ".join(pair)}, "no"
+
+
+def sees(v: View, rng: Rng) -> Asked | None:
+    now = [(t.colour, t.shape) for t in v.now.things]
+    gone = [pair for t in v.things if (pair := (t.colour, t.shape)) not in now]
+    if not now and rng.random() < EMPTY:
+        return None
+    if now and rng.random() < 0.5:
+        return {"thing": " ".join(now[int(rng.integers(len(now)))])}, "yes"
+    if gone and rng.random() < 0.6:  # hard: it was there before
+        return {"thing": " ".join(gone[int(rng.integers(len(gone)))])}, "no"
+    return unseen(now, v, rng)
 
 
 def heard(v: View, rng: Rng) -> Asked | None:
     yes = bool(v.noises) and rng.random() < 0.5
     kinds = sorted(set(v.heard_kinds)) if yes else [s for s in SOUNDS if s not in v.heard_kinds]
     return ({"sound": kinds[pick(rng, kinds)]}, "yes" if yes else "no") if kinds else None
+
+
+def hears(v: View, rng: Rng) -> Asked | None:
+    gone = sorted(set(v.heard_kinds) - set(v.now.sounds))
+    if not v.now.sounds and rng.random() < EMPTY:
+        return None
+    if v.now.sounds and rng.random() < 0.5:
+        return {"sound": v.now.sounds[pick(rng, v.now.sounds)]}, "yes"
+    others = gone if gone and rng.random() < 0.6 else [s for s in SOUNDS if s not in v.now.sounds]  # hard: it sounded before
+    return {"sound": others[pick(rng, others)]}, "no"
 
 
 def sound_order(v: View, rng: Rng) -> Asked | None:
@@ -302,4 +329,10 @@ KINDS = {
         ),
     ),
     "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+    "sees": Kind(
+        sees, 4.0, ("do you see {a_thing} now?", "is there {a_thing} now?", "{a_thing} appears?", "{a_thing} is in view?")
+    ),
+    "hears": Kind(
+        hears, 3.0, ("do you hear {a_sound} now?", "is there {a_sound} to hear now?", "{a_sound} sounds?", "you hear {a_sound}?")
+    ),
 }

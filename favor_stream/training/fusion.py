@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
 from favor_stream.training import bank
 from favor_stream.training.language import Lessons, answering
-from favor_stream.training.loop import Run, Stage, faster
+from favor_stream.training.loop import Run, Stage, faster, keep
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
@@ -35,22 +36,29 @@ class Encoded:
         return self.seen[at, span].float(), self.heard[at, span].float(), rows
 
 
-@torch.inference_mode()
-def encode(model: Favor, clips: list[bank.Clips]) -> list[Encoded]:
-    """The frozen encoders' tokens of every clip, once."""
+def encode(model: Favor, clips: list[bank.Clips], folder: Path) -> list[Encoded]:
+    """The frozen encoders' tokens of every clip; made once and kept in `folder`."""
     out = []
     for number, shard in enumerate(clips, 1):
-        slices = shard.rows.shape[1]
-        with faster():
-            seen = [model.vision(torch.from_numpy(np.array(p))).half() for p in shard.pictures]
-            sound = torch.from_numpy(np.array(shard.sound)).float() / 32767
-            heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
-        vision = model.config.vision
-        unseen = torch.zeros(1, 1, vision.tokens, vision.width).half().expand(len(sound), slices, -1, -1)
-        out.append(Encoded(shard, torch.stack(seen) if seen else unseen, torch.cat(heard)))
-        print(f"\rencoded {number}/{len(clips)}", end="", flush=True)
+        path = folder / f"{number:04d}.encoded"
+        if not path.exists():
+            keep(path, encoded(model, shard))
+        seen, heard = torch.load(path, mmap=True, weights_only=True)
+        out.append(Encoded(shard, seen.expand(*heard.shape[:2], -1, -1), heard))
+        print(f"\r{folder.name}: encoded {number}/{len(clips)}", end="", flush=True)
     print()
     return out
+
+
+@torch.inference_mode()
+def encoded(model: Favor, shard: bank.Clips) -> tuple[Tensor, Tensor]:
+    """What `Encoded` holds; of clips without pictures one slice's zeros stand for all."""
+    vision, slices = model.config.vision, shard.rows.shape[1]
+    with faster():
+        seen = [model.vision(torch.from_numpy(np.array(p))).half() for p in shard.pictures]
+        sound = torch.from_numpy(np.array(shard.sound)).float() / 32767
+        heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
+    return torch.stack(seen) if seen else torch.zeros(1, 1, vision.tokens, vision.width).half(), torch.cat(heard)
 
 
 def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -91,6 +99,13 @@ def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.r
     apart = size if len(shard.clips.pictures) else 1
     start = apart * int(rng.integers((shard.seen.shape[1] - length) // apart + 1))
     return shard.part(rng.permutation(bank.SHARD)[:count], slice(start, start + length))
+
+
+def recall(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
+    """Distilling the other way about: teach a new oracle to write the tokens that this Q-Former writes, and to read them."""
+    run.model.fusion.requires_grad_(False)
+    run.train(stage, run.oracle, lambda _: copying(run, sorts, 14), 3e-3)
+    run.model.fusion.requires_grad_(True)
 
 
 def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:

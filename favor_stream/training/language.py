@@ -64,8 +64,6 @@ class Lessons:
 
 def speak(run: Run, stage: Stage, lessons: Lessons) -> None:
     """Teach `run.model.llm` and `run.oracle` together."""
-    # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
-    nn.init.normal_(run.model.llm.model.embed_tokens.weight, std=0.1)
     run.train(stage, Language(run), lessons.step, 1.5e-3, matrix_rate=0.01)
 
 

@@ -31,10 +31,11 @@ KEEP_EVERY = 200  # steps, after which a run that is killed goes on from there
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a stage is called, in files and figures, and how long it is."""
+    """What a stage is called, in files and figures, how long it is and how large its steps are."""
 
     name: str
     steps: int
+    rate: float = 1.0  # against the usual rate of learning
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Run:
         if path.exists():
             module.load_state_dict(torch.load(path, weights_only=True))
             return
-        used = optimisers(module, rate, matrix_rate)
+        used = optimisers(module, stage.rate * rate, stage.rate * matrix_rate)
         parts: list[Any] = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
         done, spent_s = restore(path.with_suffix(".part"), parts, self.rng)
         started, seen = time.monotonic() - spent_s, []

@@ -98,12 +98,11 @@ class Oracle(nn.Module):
 
         Tokens of things whose colour or shape has no name are left out: nothing here says what they should be.
         """
-        with torch.no_grad():
-            wanted = self.slices(rows, words)
-            named = pairs(rows).ge(0).all(-1)  # [B, S, 2]
-            named = torch.cat([named, named.all(-1, keepdim=True)], -1)  # a sound's token tells what is in view
-            known = F.pad(named, (0, QUERIES - 3), value=True)
-            known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 3), value=True)
+        wanted = self.slices(rows, words)
+        named = pairs(rows).ge(0).all(-1)  # [B, S, 2]
+        named = torch.cat([named, named.all(-1, keepdim=True)], -1)  # a sound's token tells what is in view
+        known = F.pad(named, (0, QUERIES - 3), value=True)
+        known_window = F.pad(named.all(1), (0, WINDOW_QUERIES - 3), value=True)
         of_slices = (slices - wanted).square().mean(-1)[known].mean()
         return of_slices + (window - self.window(wanted)).square().mean(-1)[known_window].mean()
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
+from torch import nn
 
 from favor_stream.aveb.questions import corpus
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
-from favor_stream.model.favor import Favor
+from favor_stream.model.favor import Favor, Fusion
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.loop import Run, Stage
 from favor_stream.training.oracle import Oracle
@@ -41,6 +43,11 @@ class Budget:
     distil: int
     join: int
 
+    def further(self) -> Budget:
+        """For weights that know most of it already."""
+        less = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
+        return replace(self, **less, language=self.language // 5, distil=self.distil // 2)
+
 
 BUDGETS = {
     "nano": Budget(
@@ -48,6 +55,8 @@ BUDGETS = {
     ),
     "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
 }
+Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
+GENTLY = 0.3  # of the usual rate, where weights are taught further
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
 # in short memories is not yet found in those four times as long.
@@ -64,34 +73,30 @@ ODD = 0.7  # of the things in odd clips
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
-def run(preset: str, out: Path, seed: int = 0, without: str | None = None) -> int:
+def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start: Path | None = None) -> int:
     """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
 
-    `without` one of FAVOR's ideas ("causal", "synchronised") makes an ablation, into `out`/without-...: the Q-Former is made and
-    trained anew, alike, on the same encoders and language model.
+    From the weights `start` it goes further: their encoders stay as they are, the rest is taught on. `without` one of FAVOR's
+    ideas ("causal", "synchronised") makes an ablation, into `out`/without-..., and without "nothing" what it is compared with:
+    a new Q-Former, taught in fewer steps on the same encoders and on the language model as its own stage left it.
     """
     keep_memory()
-    budget, work = BUDGETS[preset], out / "work"
-    begin(work, {"preset": preset, "seed": seed})
+    budget, work = BUDGETS[preset].further() if start else BUDGETS[preset], out / "work"
+    begin(work, {"preset": preset, "seed": seed, "start": start and weights.read_manifest(start)["sha256"]})
     torch.manual_seed(seed)
-    config = without_idea(PRESETS["favor-nano"], without)
-    tokenizer = train_tokenizer(corpus(20_000, seed), config.llm.vocabulary)
-    model = Favor(config)
-    learning = Run(model, Oracle(config, tokenizer), tokenizer, work, np.random.default_rng(seed))
-    named, odd, speech = encoders(learning, budget, seed)
-    speaking = Stage("language", budget.language)
-    language.speak(learning, speaking, lessons(learning, speaking, SYLLABUS, budget.samples, seed))
-    model.eval()
-    clips, odd_clips, heard = (fusion.encode(model, sort) for sort in (named, odd, speech))
-    ending, folder = (f"-without-{without}", out / f"without-{without}") if without else ("", out)
-    fusion.distil(learning, Stage(f"distil{ending}", budget.distil), [clips, odd_clips, heard])
-    joining = Stage(f"join{ending}", budget.join)
-    rehearsal = lessons(learning, joining, REHEARSAL, budget.samples // 2, seed + 1)
-    fusion.join(learning, joining, clips, [odd_clips, heard], rehearsal)
-    facts = {"preset": preset, "seed": seed, "stage_seconds": stage_seconds(work / "curves.jsonl"), "cores": workers()}
-    weights.save(folder, model.eval(), tokenizer, {**facts, "torch": torch.__version__, "budget": repr(budget)})
-    plot(work / "curves.jsonl", folder / "curves.png")
-    print(f"wrote {folder}")
+    model, tokenizer = weights.load(start) if start else new_model(seed)
+    learning = Run(model, Oracle(model.config, tokenizer), tokenizer, work, np.random.default_rng(seed))
+    sorts = teach_senses(learning, budget, seed, is_new=start is None)
+    teach_language(learning, budget, seed, sorts, is_new=start is None)
+    rate = GENTLY if start else 1.0
+    if without is None:
+        stages = Stage("distil", budget.distil, rate), Stage("join", budget.join, rate)
+    else:
+        model.config = without_idea(model.config, without)
+        model.fusion = Fusion(model.config)
+        stages = Stage(f"distil-without-{without}", budget.distil // 2), Stage(f"join-without-{without}", budget.join // 4)
+    teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
+    finish(learning, out / f"without-{without}" if without else out, {"preset": preset, "seed": seed, "budget": repr(budget)})
     return 0
 
 
@@ -105,26 +110,63 @@ def begin(work: Path, recipe: dict[str, Any]) -> None:
     path.write_text(json.dumps(recipe))
 
 
-def without_idea(config: ModelConfig, idea: str | None) -> ModelConfig:
+def new_model(seed: int) -> tuple[Favor, Tokenizer]:
+    model = Favor(PRESETS["favor-nano"])
+    # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
+    nn.init.normal_(model.llm.model.embed_tokens.weight, std=0.1)
+    return model, train_tokenizer(corpus(20_000, seed), model.config.llm.vocabulary)
+
+
+def without_idea(config: ModelConfig, idea: str) -> ModelConfig:
     fusion = {
-        None: config.fusion,
+        "nothing": config.fusion,
         "causal": replace(config.fusion, causal=False),
         "synchronised": replace(config.fusion, synchronised=False),
     }
     return replace(config, fusion=fusion[idea])
 
 
-def encoders(learning: Run, budget: Budget, seed: int) -> tuple[list[bank.Clips], ...]:
-    """Make the data and teach both encoders; returns the clips of things with a name, of some without, and of speech alone."""
-    work, seed = learning.folder, 10_000_000 * seed
-    make = partial(bank.make_clips, tokenizer=learning.tokenizer, workers=workers())
-    make(work / "clips", bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY))
-    make(work / "odd", bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD))
-    make(work / "speech", bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False))
-    clips, odd, speech = (list(bank.shards(work / name)) for name in ("clips", "odd", "speech"))
-    sight.see(learning, Stage("sight", budget.sight), clips + odd)
-    hearing.hear(learning, Stage("hearing", budget.hearing), speech)
-    return clips, odd, speech
+def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
+    """Make the data, teach both encoders where they are new, and encode all clips with them."""
+    folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
+    plans = (
+        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY),
+        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD),
+        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False),
+    )
+    for folder, plan in zip(folders, plans, strict=True):
+        bank.make_clips(folder, plan, learning.tokenizer, workers())
+    clips, odd, speech = (list(bank.shards(folder)) for folder in folders)
+    if is_new:
+        sight.see(learning, Stage("sight", budget.sight), clips + odd)
+        hearing.hear(learning, Stage("hearing", budget.hearing), speech)
+    learning.model.eval()
+    return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
+
+
+def teach_language(learning: Run, budget: Budget, seed: int, sorts: Sorts, is_new: bool) -> None:
+    """Teach the language model on the oracle's tokens. To one that is not new belongs a Q-Former: a new oracle learns from it."""
+    speaking = Stage("language", budget.language, 1.0 if is_new else GENTLY)
+    if not is_new:
+        fusion.recall(learning, Stage("oracle", budget.language // 4), sorts)
+    syllabus = SYLLABUS if is_new else SYLLABUS[2:]
+    language.speak(learning, speaking, lessons(learning, speaking, syllabus, budget.samples, seed))
+
+
+def teach_both(learning: Run, stages: tuple[Stage, Stage], sorts: Sorts, rehearsal: language.Lessons) -> None:
+    """Teach the Q-Former to write what the oracle writes, then Q-Former and language model together."""
+    distilling, joining = stages
+    fusion.distil(learning, distilling, sorts)
+    fusion.join(learning, joining, sorts[0], sorts[1:], rehearsal)
+
+
+def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
+    """Write the weights folder and its learning curves."""
+    curves = learning.folder / "curves.jsonl"
+    spent = {"stage_seconds": stage_seconds(curves), "cores": workers(), "torch": torch.__version__}
+    weights.save(folder, learning.model.eval(), learning.tokenizer, {**facts, **spent})
+    plot(curves, folder / "curves.png")
+    print(f"wrote {folder}")
 
 
 def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], count: int, seed: int) -> language.Lessons:
