@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -21,10 +22,13 @@ from favor_stream.capture import Source, open_source
 from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
+from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
-from favor_stream.records import SLICE_S, Answer, Event, Slice
+from favor_stream.lookout import Lookout
+from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import load_session
+from favor_stream.watches import Now
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
@@ -40,15 +44,26 @@ class Agent:
     """
 
     def __init__(
-        self, *sources: str, config: Config | None = None, pace: Literal["live", "fast"] = "live", perceive_every: int = 2
+        self,
+        *sources: str,
+        config: Config | None = None,
+        pace: Literal["live", "fast"] = "live",
+        perceive_every: int = 2,
+        watches: Sequence[Watch] = (),
     ) -> None:
-        """`pace` "fast" reads files as fast as the model goes; `perceive_every` slices it is told what is perceived, 0: never."""
+        """`pace` "fast" reads files as fast as the model goes; `perceive_every` slices it is told what is perceived, 0: never.
+
+        `watches` are watched besides those of the configuration; what they see is told by `events`.
+        """
         if not sources:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
         self._sources, self._config, self._perceive_every = sources, config or Config(), perceive_every
         c = self._config
         self._ring = Ring(c.keep_s, c.picture_hold_s, c.lag_s, "live" if pace == "live" else "lossless", snapshot_jpeg)
         self._feed = Feed()
+        archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
+        self._lookout = Lookout([*c.watches, *watches], archive, self._ring, self._feed)
+        self._told = ""  # what was perceived last
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
@@ -65,6 +80,7 @@ class Agent:
         try:
             self._session = await self._compute(lambda: load_session(self._config))
             await self._loop.run_in_executor(self._reader_thread, self._open)
+            self._proving = asyncio.create_task(self._lookout.run(), name="prove")
             self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
             self._perceiving.add_done_callback(lambda _: self._move())
             with suppress(TimeoutError):
@@ -128,6 +144,15 @@ class Agent:
         """Wait until every source has ended and everything was perceived; raises what went wrong, such as DeviceError."""
         await self.until(math.inf)
 
+    @property
+    def watches(self) -> list[Watch]:
+        """What is watched, as it is set now."""
+        return self._lookout.watches
+
+    async def change(self, watch: Watch) -> None:
+        """Watch so from now on: `replace(watch, is_on=False)`, say. ConfigError where none of its name is watched."""
+        await self._lookout.change(watch, self._now())
+
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
         return self._ring.clip(last_s)
@@ -175,7 +200,7 @@ class Agent:
     # Perception.
 
     async def _perceive(self) -> None:
-        told, lost = "", (0, 0)
+        lost = (0, 0)
         try:
             while True:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
@@ -185,9 +210,12 @@ class Agent:
                     continue
                 await self._compute(partial(self._see, piece))
                 self._move()
+                await self._watch()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
-                    told = await self._tell(told)
+                    await self._tell()
                 lost = self._tell_losses(lost)
+            await self._lookout.stop(self._now())
+            await self._proving
             self._feed.publish(Event("ended", self.heard_until_s, "every source has ended"))
         finally:
             self._feed.close()
@@ -197,13 +225,13 @@ class Agent:
         self._session.see(piece)
         self._perceiving_s += time.perf_counter() - started_s
 
-    async def _tell(self, told: str) -> str:
+    async def _tell(self) -> None:
         if self._asking.locked():  # somebody's answer comes first
-            return told
+            return
         text = await self._compute(self._session.perceived)
-        if text != told:
+        if text != self._told:
             self._feed.publish(Event("perceived", self.heard_until_s, text))
-        return text
+        self._told = text
 
     def _tell_losses(self, told: tuple[int, int]) -> tuple[int, int]:
         """Overload is told when it grows; returns pictures dropped and slices lost, so far."""
@@ -214,6 +242,19 @@ class Agent:
             text = f"{pictures} pictures and {sound_s:g} s of sound were dropped to keep up"
             self._feed.publish(Event("overload", self.heard_until_s, text))
         return lost
+
+    # Watches.
+
+    def _now(self) -> Now:
+        return Now(self.heard_until_s, datetime.now(UTC) - timedelta(seconds=self.lag_s))
+
+    async def _watch(self) -> None:
+        """Ask every watch of the slice that was just seen, in one pass; not while somebody's answer is being written."""
+        asked = self._lookout.asked
+        if not asked or self._asking.locked():
+            return
+        chances = await self._compute(lambda: self._session.check([watching.watch.asked for watching in asked]))
+        await self._lookout.judge(asked, chances, self._now(), self._told)
 
     def _move(self) -> None:
         """Wakes whoever waits for the stream's time."""
@@ -242,6 +283,8 @@ class Agent:
             self._perceiving.cancel()
             await asyncio.wait({self._perceiving})
             lost = None if self._perceiving.cancelled() else self._perceiving.exception()
+            self._proving.cancel()
+            await asyncio.wait({self._proving})
         self._ring.end()  # wakes the reader
         # Leaving a device may block, so not here; in the reader's thread it comes after an opening that was cancelled.
         await self._loop.run_in_executor(self._reader_thread, self._devices.close)

@@ -4,13 +4,14 @@ this file knows nothing of what they are used for."""
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from favor_stream.errors import ConfigError
+from favor_stream.records import Watch
 
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
@@ -21,8 +22,19 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "lag_s": (0.0, 60.0),
     "picture_hold_s": (0.0, 60.0),
     "pictures_per_s": (0.1, 60.0),
+    "evidence_days": (0.01, 3_650.0),
+    "evidence_mb": (1.0, 1_000_000.0),
     "max_answer_tokens": (1, 4_096),
     "threads": (0, 1_024),
+}
+PATHS = ("weights", "evidence")  # settings that are paths
+WANTED = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text in quotes",
+    Path: "a folder in quotes",
+    tuple: "tables such as [watches.door]",
 }
 
 
@@ -40,6 +52,10 @@ class Config:
     max_answer_tokens: int = 64
     threads: int = 0  # of torch; 0: its own choice
     log_level: str = "warning"  # one of LOG_LEVELS
+    evidence: Path | None = None  # a folder for snapshots and clips of what watches saw; None: none are kept
+    evidence_days: float = 7.0  # for which they are kept
+    evidence_mb: float = 1000.0  # that they may fill
+    watches: tuple[Watch, ...] = ()  # in the file: [watches.NAME] with the fields of records.Watch
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
@@ -74,23 +90,39 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
     """The same keys, each known and each value of its field's type."""
-    known = {field.name: type(field.default) for field in fields(Config)} | {"weights": Path}
+    known = {field.name: type(field.default) for field in fields(Config)} | dict.fromkeys(PATHS, Path)
+    _check_keys(table, known, origin)
+    return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
+
+
+def _check_keys(table: Mapping[str, object], known: Iterable[str], origin: str) -> None:
     for key in table:
         if key not in known:
             near = get_close_matches(key, known, n=1)
             guess = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"{origin}: unknown key {key!r}; {guess}Known keys: {', '.join(known)}")
-    return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
 
 
 def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> object:
-    """The value itself, or a text as a path that starts from `folder`."""
+    """The value itself, a text as a path that starts from `folder`, or a table of tables as watches."""
     if kind is Path and isinstance(value, str | Path):
         return folder / Path(value).expanduser()
+    if kind is tuple and isinstance(value, dict):
+        return tuple(_watch(name, each, f"{origin}: [{key}.{name}]") for name, each in value.items())
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number of seconds
         return value
-    wanted = {float: "a number", int: "a whole number", str: "a text in quotes", Path: "a folder in quotes"}[kind]
-    raise ConfigError(f"{origin}: {key} is {value!r} ({type(value).__name__}); write {wanted}")
+    raise ConfigError(f"{origin}: {key} is {value!r} ({type(value).__name__}); write {WANTED[kind]}")
+
+
+def _watch(name: str, table: object, origin: str) -> Watch:
+    """One watch; whether its values can be watched is checked where it is."""
+    known = {field.name: str if field.default is MISSING else type(field.default) for field in fields(Watch)}
+    del known["name"]
+    if not isinstance(table, dict) or "question" not in table:
+        raise ConfigError(f'{origin}: expected a table with a question; write question = "a red circle appears"')
+    _check_keys(table, known, origin)
+    settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, Path()) for key, value in table.items()}
+    return Watch(name, **settings)
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +54,49 @@ class Event:
     kind: str  # "perceived" | "lost" | "found" | "ended" | "overload"
     time_s: float  # the session's clock
     text: str
+
+
+Severity = Literal["info", "detection", "alert"]
+Phase = Literal["new", "update", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Something to be told of when it happens, in plain words."""
+
+    name: str  # its id in topics and files: lower case, digits and underscores
+    question: str  # "do you see a red circle now?", or words that are true or not: "a red circle appears"
+    on: float = 0.7  # probability of yes from which it holds
+    off: float = 0.4  # below which it holds no longer
+    hold_s: float = 1.0  # for which it must hold before it is told, and be gone before that is told
+    cooldown_s: float = 10.0  # after its end in which it is not told anew, only counted
+    severity: Severity = "detection"
+    is_on: bool = True  # False: it waits to be switched on
+
+    @property
+    def asked(self) -> str:
+        """The question as the model reads it."""
+        return self.question if self.question.endswith("?") else f"{self.question.rstrip(' .!')}?"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A file that shows what happened."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Event):
+    """One watch began to hold, is known better, or has ended; all phases of one happening carry one id."""
+
+    id: str  # ULID
+    watch: Watch
+    phase: Phase
+    confidence: float  # highest probability of yes so far; raw, as the model gives it
+    started_s: float  # when it began to hold, on the session's clock
+    captured_at: datetime  # UTC of the stream's time `time_s`
+    suppressed: int = 0  # happenings that the cooldown hid since the last one that was told
+    snapshot: Evidence | None = None
+    clip: Evidence | None = None

@@ -1,0 +1,91 @@
+"""What watches see is told with its evidence: a snapshot goes with the first word of it, a clip with the second.
+
+It knows the ring, the feed and the folder of evidence; it knows no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from favor_stream.errors import DeviceError
+from favor_stream.evidence import Archive
+from favor_stream.feed import Feed
+from favor_stream.records import SLICE_S, Event, Evidence, Watch, WatchEvent
+from favor_stream.ring import Clip, Ring
+from favor_stream.watches import Now, Watches, Watching
+
+BEFORE_S = 3.0  # of what came before, on a clip
+MOST_CLIPS = 8  # that wait to be written; what happens meanwhile is told without one
+Write = Callable[[Archive, str, Clip], Evidence | None]
+
+
+class Lookout:
+    """Turns how likely each watched thing is, slice after slice, into events of the feed. One event loop only.
+
+    Clips are written by a task of its own, `run`, so that they hold up neither perceiving nor the first word of what is next.
+    """
+
+    def __init__(self, watches: Sequence[Watch], archive: Archive | None, ring: Ring, feed: Feed) -> None:
+        self._watches, self._archive, self._ring, self._feed = Watches(watches), archive, ring, feed
+        self._unproven: asyncio.Queue[tuple[WatchEvent, Clip | None] | None] = asyncio.Queue()  # None: there are no more
+        self._last: dict[str, WatchEvent] = {}  # as they were told, of happenings that have not ended
+
+    @property
+    def watches(self) -> list[Watch]:
+        return [watching.watch for watching in self._watches.all]
+
+    @property
+    def asked(self) -> list[Watching]:
+        """Those that are on."""
+        return self._watches.asked
+
+    async def judge(self, asked: Sequence[Watching], chances: Sequence[float], now: Now, perceived: str) -> None:
+        """Tell what follows from these chances; `perceived` puts in words what there is to perceive."""
+        for watching, chance in zip(asked, chances, strict=True):
+            if watching.watch.is_on:  # still
+                await self._tell(watching.step(chance, now), perceived)
+
+    async def change(self, watch: Watch, now: Now) -> None:
+        """Watch so from now on. Raises ConfigError where none of its name is watched."""
+        await self._tell(self._watches.change(watch, now))
+
+    async def stop(self, now: Now) -> None:
+        """The stream has ended: what goes on, ends, and the last evidence is told by `run`, which then ends too."""
+        await self._tell(self._watches.stop(now))
+        self._unproven.put_nowait(None)
+
+    async def run(self) -> None:
+        """Write clips, and tell what they show in the order of its happening."""
+        while (unproven := await self._unproven.get()) is not None:
+            event, clip = unproven
+            self._publish(replace(event, clip=await self._written(event, Archive.film, clip)))
+
+    async def _tell(self, events: Iterable[WatchEvent], perceived: str = "") -> None:
+        for event in events:
+            if event.phase == "new":
+                snapshot = await self._written(event, Archive.snapshot, self._ring.clip(2 * SLICE_S))
+                self._publish(replace(event, snapshot=snapshot))
+                continue
+            clip = None
+            if event.phase == "update" and self._archive and self._unproven.qsize() < MOST_CLIPS:
+                clip = self._ring.clip(event.time_s - event.started_s + BEFORE_S)
+            self._unproven.put_nowait((replace(event, text=perceived or event.text), clip))
+
+    async def _written(self, event: WatchEvent, write: Write, clip: Clip | None) -> Evidence | None:
+        if self._archive is None or clip is None:
+            return None
+        try:
+            return await asyncio.to_thread(write, self._archive, event.id, clip)
+        except DeviceError as error:  # what happened is told nevertheless
+            self._feed.publish(Event("error", event.time_s, str(error)))
+            return None
+
+    def _publish(self, event: WatchEvent) -> None:
+        """A later phase carries the evidence of those before it."""
+        before = self._last.pop(event.id, event)
+        event = replace(event, snapshot=event.snapshot or before.snapshot, clip=event.clip or before.clip)
+        if event.phase != "end":
+            self._last[event.id] = event
+        self._feed.publish(event)

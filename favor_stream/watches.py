@@ -1,0 +1,157 @@
+"""From how likely something is in each slice to what is told of it: when it begins, again with evidence, and when it ends.
+
+Pure: probabilities and times go in, events come out. It knows no model, no clock and no broker.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import get_args
+
+from favor_stream.errors import ConfigError
+from favor_stream.records import SLICE_S, Phase, Severity, Watch, WatchEvent
+
+EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
+NAME = re.compile(r"[a-z0-9_]{1,64}")
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The end of a slice, on the session's clock and on the world's."""
+
+    end_s: float
+    at: datetime  # UTC
+
+
+class Watching:
+    """One watch over time.
+
+    It holds when its last slices agree that it does, and until they agree that it does not; between the two thresholds
+    nothing changes. What begins while it is cooling down is counted and never told, however long it lasts.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.holds, self.suppressed = watch, False, 0
+        self._seen: deque[float] = deque(maxlen=slices(watch.hold_s))
+        self._told: WatchEvent | None = None  # of the happening that has not ended
+        self._quiet_until_s = -math.inf
+
+    def step(self, chance: float, now: Now) -> list[WatchEvent]:
+        """What is to be told after a slice in which it was so likely."""
+        self._seen.append(chance)
+        if self._told:
+            self._told = replace(self._told, confidence=max(self._told.confidence, chance))
+        agree = len(self._seen) == self._seen.maxlen
+        if not self.holds and agree and min(self._seen) >= self.watch.on:
+            return self._begin(now)
+        if self.holds and agree and max(self._seen) < self.watch.off:
+            return self.stop(now)
+        is_time = self._told and now.end_s >= self._told.started_s + EVIDENCE_AFTER_S
+        return self._prove(now) if is_time else []
+
+    def stop(self, now: Now) -> list[WatchEvent]:
+        """It holds no longer, is switched off, or the stream has ended."""
+        self._seen.clear()
+        self.holds, events = False, self._prove(now) + self._go_on("end", now)
+        if events:
+            self._told, self._quiet_until_s = None, now.end_s + self.watch.cooldown_s
+        return events
+
+    def change(self, watch: Watch, now: Now) -> list[WatchEvent]:
+        """Go on with other settings; what is switched off, ends."""
+        self.watch, self._seen = watch, deque(self._seen, slices(watch.hold_s))
+        return [] if watch.is_on else self.stop(now)
+
+    def _begin(self, now: Now) -> list[WatchEvent]:
+        self.holds = True
+        if now.end_s < self._quiet_until_s:
+            self.suppressed += 1
+            return []
+        self._told = WatchEvent(
+            kind="watch",
+            time_s=now.end_s,
+            text=self.watch.question,
+            id=ulid(now.at),
+            watch=self.watch,
+            phase="new",
+            confidence=max(self._seen),
+            started_s=now.end_s - len(self._seen) * SLICE_S,
+            captured_at=now.at,
+            suppressed=self.suppressed,
+        )
+        self.suppressed = 0
+        return [self._told]
+
+    def _prove(self, now: Now) -> list[WatchEvent]:
+        """The update that carries the evidence, once."""
+        return self._go_on("update", now) if self._told and self._told.phase == "new" else []
+
+    def _go_on(self, phase: Phase, now: Now) -> list[WatchEvent]:
+        if self._told is None:
+            return []
+        self._told = replace(self._told, phase=phase, time_s=now.end_s, captured_at=now.at)
+        return [self._told]
+
+
+class Watches:
+    """All watches of a stream, by name. Raises ConfigError where two have one name."""
+
+    def __init__(self, watches: Sequence[Watch] = ()) -> None:
+        names = [checked(watch).name for watch in watches]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two watches are called {twice[0]!r}; give each a name of its own")
+        self._all = {watch.name: Watching(watch) for watch in watches}
+
+    @property
+    def all(self) -> list[Watching]:
+        return list(self._all.values())
+
+    @property
+    def asked(self) -> list[Watching]:
+        """Those that are switched on."""
+        return [watching for watching in self.all if watching.watch.is_on]
+
+    def change(self, watch: Watch, now: Now) -> list[WatchEvent]:
+        """Watch so from the next slice on. Raises ConfigError where none of that name is watched."""
+        if watch.name not in self._all:
+            raise ConfigError(f"no watch is called {watch.name!r}; expected one of: {', '.join(self._all) or 'none is set'}")
+        return self._all[watch.name].change(checked(watch), now)
+
+    def stop(self, now: Now) -> list[WatchEvent]:
+        """The stream has ended."""
+        return [event for watching in self.all for event in watching.stop(now)]
+
+
+def slices(hold_s: float) -> int:
+    return max(1, math.ceil(hold_s / SLICE_S))
+
+
+def checked(watch: Watch) -> Watch:
+    """The watch itself. Raises ConfigError where it cannot be watched."""
+    told = f"watch {watch.name!r}"
+    if not NAME.fullmatch(watch.name):
+        raise ConfigError(f"{told}: expected a name of small letters, digits and _; rename it")
+    if not watch.question.strip():
+        raise ConfigError(f"{told} has no question; write what it is to see or hear")
+    if not 0 < watch.off <= watch.on < 1:
+        raise ConfigError(f"{told} goes on at {watch.on:g} and off below {watch.off:g}; write 0 < off <= on < 1")
+    if not (0 <= watch.hold_s <= 60 and 0 <= watch.cooldown_s <= 86_400):
+        raise ConfigError(
+            f"{told} holds {watch.hold_s:g} s and cools down {watch.cooldown_s:g} s; write up to 60 and up to 86400 seconds"
+        )
+    if watch.severity not in get_args(Severity):
+        raise ConfigError(f"{told} is of severity {watch.severity!r}; write one of {', '.join(get_args(Severity))}")
+    return watch
+
+
+def ulid(at: datetime) -> str:
+    """A new identifier that sorts by time (github.com/ulid/spec): 48 bits of milliseconds, 80 random ones, as 26 letters."""
+    number = int(at.timestamp() * 1000) << 80 | secrets.randbits(80)
+    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))

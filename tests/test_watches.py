@@ -1,0 +1,224 @@
+"""Watches: what is told of a probability over time, and what an agent shows for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media import numbered_film
+from tiny import talkative_model
+
+from favor_stream.agent import Agent
+from favor_stream.config import Config, load
+from favor_stream.errors import ConfigError
+from favor_stream.evidence import Archive
+from favor_stream.model import weights
+from favor_stream.records import SLICE_S, Watch, WatchEvent
+from favor_stream.ring import Clip
+from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, ulid
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+ALWAYS = Watch("always", "anything happens", on=1e-9, off=1e-10, hold_s=0.5)
+
+
+def now(end_s: float) -> Now:
+    return Now(end_s, START + timedelta(seconds=end_s))
+
+
+def told(watching: Watching, chances: list[float], after_s: float = 0.0) -> list[tuple[str, float]]:
+    """Phases and times."""
+    ends = [after_s + (k + 1) * SLICE_S for k in range(len(chances))]
+    steps = (watching.step(chance, now(end_s)) for chance, end_s in zip(chances, ends, strict=True))
+    return [(event.phase, event.time_s) for events in steps for event in events]
+
+
+def test_happening_is_told_once_then_with_evidence_then_at_its_end() -> None:
+    chances = [0.1, 0.9, 0.9, *[0.8] * 10, 0.1, 0.1, 0.1]
+    assert told(Watching(Watch("door", "it opens")), chances) == [("new", 1.5), ("update", 3.5), ("end", 7.5)]
+
+
+def test_short_happening_has_its_evidence_before_its_end() -> None:
+    assert [phase for phase, _ in told(Watching(Watch("door", "it opens")), [0.9, 0.9, 0.1, 0.1])] == ["new", "update", "end"]
+
+
+@pytest.mark.parametrize("chances", [[0.9, 0.1] * 10, [0.6] * 20, [0.1] * 20])
+def test_what_flickers_or_stays_between_the_thresholds_is_not_told(chances: list[float]) -> None:
+    assert told(Watching(Watch("door", "it opens", on=0.7, off=0.4)), chances) == []
+
+
+def test_between_the_thresholds_it_goes_on() -> None:
+    assert [phase for phase, _ in told(Watching(Watch("door", "it opens")), [0.9, 0.9, *[0.5] * 20])] == ["new", "update"]
+
+
+def test_what_begins_while_it_cools_down_is_counted_and_told_with_the_next() -> None:
+    watching = Watching(Watch("door", "it opens", cooldown_s=5.0))
+    told(watching, [0.9, 0.9, 0.1, 0.1])
+    assert told(watching, [0.9, 0.9, *[0.9] * 20, 0.1, 0.1], after_s=2.0) == []  # begun too soon, it stays untold
+    assert watching.suppressed == 1
+    (event,) = [e for k in range(2) for e in watching.step(0.9, now(20.0 + k / 2))]
+    assert (event.phase, event.suppressed, watching.suppressed) == ("new", 1, 0)
+
+
+def test_phases_of_one_happening_share_an_id_and_know_its_best_moment() -> None:
+    watching = Watching(Watch("door", "it opens"))
+    events = [e for k, c in enumerate([0.8, 0.8, 0.95, 0.1, 0.1]) for e in watching.step(c, now((k + 1) / 2))]
+    assert len({event.id for event in events}) == 1
+    assert [event.confidence for event in events] == [0.8, 0.95, 0.95]
+    assert {event.started_s for event in events} == {0.0}
+
+
+@given(st.lists(st.floats(0, 1), max_size=120), st.floats(0, 5), st.floats(0, 20))
+def test_phases_always_come_in_their_order(chances: list[float], hold_s: float, cooldown_s: float) -> None:
+    watching = Watching(Watch("door", "it opens", hold_s=hold_s, cooldown_s=cooldown_s))
+    phases = [phase for phase, _ in told(watching, chances)]
+    phases += [event.phase for event in watching.stop(now(len(chances) * SLICE_S + 1))]
+    assert phases == ["new", "update", "end"] * (len(phases) // 3)
+
+
+def test_switching_off_ends_what_goes_on_and_asks_no_more() -> None:
+    watches = Watches([Watch("door", "it opens"), Watch("bell", "it rings")])
+    door = watches.asked[0]
+    told(door, [0.9, 0.9])
+    phases = [event.phase for event in watches.change(replace(door.watch, is_on=False), now(2.0))]
+    assert phases == ["update", "end"]
+    assert [watching.watch.name for watching in watches.asked] == ["bell"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"name": "The Door"}, "small letters"),
+        ({"question": " "}, "no question"),
+        ({"on": 0.3, "off": 0.6}, "off <= on"),
+        ({"on": 1.0}, "off <= on"),
+        ({"hold_s": -1.0}, "seconds"),
+        ({"severity": "panic"}, "severity"),
+    ],
+)
+def test_watch_that_cannot_be_is_one_clear_error(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Watches([replace(Watch("door", "it opens"), **fields)])  # type: ignore[arg-type]
+
+
+def test_two_watches_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two watches"):
+        Watches([Watch("door", "it opens"), Watch("door", "it shuts")])
+
+
+def test_identifiers_sort_by_time() -> None:
+    made = [ulid(START + timedelta(milliseconds=ms)) for ms in range(0, 50_000, 777)]
+    assert made == sorted(made)
+    assert {len(each) for each in made} == {26}
+
+
+def test_words_that_are_true_or_not_become_a_question() -> None:
+    assert Watch("a", "a red circle appears.").asked == "a red circle appears?"
+    assert Watch("a", "do you see a star now?").asked == "do you see a star now?"
+
+
+# In an agent
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("tiny")
+    weights.save(folder, *talkative_model(), {})
+    return Config(weights=folder, max_answer_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    numbered_film(path, seconds=6.0)
+    return str(path)
+
+
+def watched(film: str, config: Config, *watches: Watch) -> list[WatchEvent]:
+    async def run() -> list[WatchEvent]:
+        agent = Agent(film, config=config, pace="fast", watches=watches)
+        events = agent.events()
+        async with asyncio.timeout(30.0), agent:
+            return [event async for event in events if isinstance(event, WatchEvent)]
+
+    return asyncio.run(run())
+
+
+def test_agent_tells_once_with_a_snapshot_and_then_a_clip(film: str, config: Config, tmp_path: Path) -> None:
+    new, update, end = watched(film, replace(config, evidence=tmp_path), ALWAYS)
+    assert [new.phase, update.phase, end.phase] == ["new", "update", "end"]
+    assert new.time_s == SLICE_S
+    assert new.snapshot is not None
+    assert hashlib.sha256(Path(new.snapshot.path).read_bytes()).hexdigest() == new.snapshot.sha256
+    assert new.clip is None
+    assert update.clip is not None
+    assert "sees" in update.text
+    with av.open(update.clip.path) as clip:
+        assert clip.duration is not None
+        assert clip.duration / 1e6 == pytest.approx(EVIDENCE_AFTER_S, abs=0.6)
+    assert (end.snapshot, end.clip, end.time_s) == (new.snapshot, update.clip, 6.0)
+
+
+def test_same_film_has_the_same_happenings_twice(film: str, config: Config) -> None:
+    once, again = ([(e.phase, e.time_s, e.confidence, e.text) for e in watched(film, config, ALWAYS)] for _ in range(2))
+    assert once == again
+
+
+def test_watches_of_the_configuration_are_watched_and_may_be_switched(film: str, config: Config) -> None:
+    async def run() -> list[str]:
+        agent = Agent(film, config=replace(config, watches=(ALWAYS,)), pace="fast")
+        events = agent.events()
+        async with asyncio.timeout(30.0), agent:
+            first = await anext(event async for event in events if isinstance(event, WatchEvent))
+            await agent.change(replace(first.watch, is_on=False))
+            with pytest.raises(ConfigError, match="no watch is called"):
+                await agent.change(Watch("other", "what?"))
+            assert not agent.watches[0].is_on
+            return [first.phase, *[event.phase async for event in events if isinstance(event, WatchEvent)]]
+
+    assert asyncio.run(run()) == ["new", "update", "end"]
+
+
+def test_folder_that_cannot_be_written_is_told_and_so_is_what_happened(film: str, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    async def run() -> list[str]:
+        agent = Agent(film, config=replace(config, evidence=tmp_path / "file"), pace="fast", watches=[ALWAYS])
+        events = agent.events()
+        async with asyncio.timeout(30.0), agent:
+            return [event.kind async for event in events if event.kind in ("watch", "error")]
+
+    assert asyncio.run(run()) == ["error", "watch", "error", "watch", "watch"]
+
+
+def test_oldest_evidence_goes_first_and_other_files_stay(tmp_path: Path) -> None:
+    clip = Clip(0.0, sound=np.zeros(0, np.float32), pictures=((0.0, b"0" * 400_000),))
+    (tmp_path / "mine.jpg").write_bytes(b"0" * 2_000_000)
+    archive, names = Archive(tmp_path, keep_days=1.0, keep_mb=1.0), [ulid(now(k).at) for k in range(4)]
+    for name in names:
+        archive.snapshot(name, clip)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(["mine", *names[1:]])
+
+
+def test_settings_name_watches(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('evidence = "proof"\n[watches.red]\nquestion = "a red circle appears"\non = 0.8\n')
+    config = load(path)
+    assert config.watches == (Watch("red", "a red circle appears", on=0.8),)
+    assert config.evidence == tmp_path / "proof"
+    for text, complaint in {
+        "[watches.red]\non = 0.8\n": "a question",
+        '[watches.red]\nquestion = "x"\nonn = 1\n': "unknown key 'onn'",
+        '[watches.red]\nquestion = "x"\non = "high"\n': "write a number",
+        "watches = 3\n": "tables such as",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=complaint):
+            load(path)
