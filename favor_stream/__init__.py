@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from favor_stream.errors import ConfigError, DeviceError, EngineError, FavorError, WeightsError
-from favor_stream.records import Answer, Event, Slice
+from favor_stream.records import Answer, Event, Slice, Watch, WatchEvent
+from favor_stream.version import __version__
 
 if TYPE_CHECKING:
     from favor_stream.agent import Agent
     from favor_stream.session import Session
 
-__version__ = "0.1.0"
 __all__ = [
     "Agent",
     "Answer",
@@ -26,7 +26,10 @@ __all__ = [
     "FavorError",
     "Session",
     "Slice",
+    "Watch",
+    "WatchEvent",
     "WeightsError",
+    "__version__",
 ]
 
 _HOMES = {"Agent": "favor_stream.agent", "Session": "favor_stream.session"}

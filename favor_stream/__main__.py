@@ -7,19 +7,20 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.config import Config, load
+from favor_stream.config import Broker, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
-from favor_stream.records import Answer, Event
+from favor_stream.records import Answer, Event, Watch
 
 if TYPE_CHECKING:
     from favor_stream.capture import Source
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
-TRAINING_PACKAGES = {"espeakng_loader", "jiwer", "matplotlib"}
+EMBEDDED = "embedded"
+EXTRAS = {"espeakng_loader": "train", "jiwer": "train", "matplotlib": "train", "aiomqtt": "mqtt", "amqtt": "mqtt"}
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
 
@@ -45,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FavorError as error:
         return _mistake(str(error))
     except ModuleNotFoundError as error:
-        if error.name not in TRAINING_PACKAGES:
+        if error.name not in EXTRAS:
             raise
-        return _mistake(f"{error.name} is not installed; this needs it: pip install --editable '.[train]'")
+        return _mistake(f"{error.name} is not installed; this needs it: pip install --editable '.[{EXTRAS[error.name]}]'")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -80,7 +82,32 @@ def _demo(arguments: argparse.Namespace, config: Config) -> int:
 def _live(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import live
 
-    return live.run(arguments.source, config, arguments.svg)
+    watches = [watch_of(text) for text in arguments.watch]
+    given = replace(
+        config,
+        watches=(*config.watches, *watches),
+        evidence=arguments.evidence or config.evidence,
+        mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
+    )
+    return live.run(arguments.source, given, arguments.svg, embedded=arguments.mqtt == EMBEDDED)
+
+
+def watch_of(text: str) -> Watch:
+    """A watch whose name is made of its words."""
+    return Watch(re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64], text)
+
+
+def _events(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import following
+
+    broker = Broker(arguments.mqtt) if arguments.mqtt else config.mqtt or Broker()
+    return following.run(broker, arguments.json)
+
+
+def _mqtt(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import following
+
+    return following.remove(Broker(arguments.mqtt) if arguments.mqtt else config.mqtt or Broker())
 
 
 def _eval(arguments: argparse.Namespace, config: Config) -> int:
@@ -253,7 +280,20 @@ def _add_asking(verbs: _Verbs) -> None:
 
     live = _added(verbs, "live", _live, "watch a stream and ask at any time", "favor-stream live camera microphone")
     live.add_argument("source", metavar="SOURCE", nargs="+", help=SOURCES)
+    live.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
+    live.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
+    live.add_argument(
+        "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
+    )
     live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
+
+    events = _added(verbs, "events", _events, "print what agents tell a broker", "favor-stream events --mqtt mqtt://localhost")
+    events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
+    _add_json(events, "whole payloads, one a line")
+
+    broker = _added(verbs, "mqtt", _mqtt, "take a device off a broker", "favor-stream --config agent.toml mqtt remove")
+    broker.add_argument("what", choices=("remove",), help="forget all that the device of --config left on its broker")
+    broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
 
 
 def _add_measuring(verbs: _Verbs) -> None:

@@ -126,6 +126,15 @@ class Agent:
         async with self._asking:
             return await self._compute(lambda: self._session.check(questions))
 
+    async def forget(self) -> None:
+        """Forget everything that was perceived; the stream's time goes on."""
+        async with self._asking:
+            await self._compute(lambda: self._session.reset(keep_clock=True))
+
+    def publish(self, event: Event) -> None:
+        """Tell all listeners: for faces, which have losses of their own."""
+        self._feed.publish(event)
+
     def events(self) -> Listener:
         """Events from now on: what is perceived, devices lost and found, overload, the end."""
         return self._feed.listen()

@@ -3,12 +3,15 @@ this file knows nothing of what they are used for."""
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from favor_stream.errors import ConfigError
 from favor_stream.records import Watch
@@ -27,7 +30,54 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "max_answer_tokens": (1, 4_096),
     "threads": (0, 1_024),
 }
-PATHS = ("weights", "evidence")  # settings that are paths
+PATHS = ("weights", "evidence", "state")  # settings that are paths
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """An MQTT broker and what this device is called there; raises ConfigError for what cannot be."""
+
+    url: str = "mqtt://localhost"  # mqtts:// for TLS, a port behind the host
+    user: str = ""
+    password_file: Path | None = None  # None: the environment's FAVOR_MQTT_PASSWORD, if there is one
+    ca: Path | None = None  # PEM files; None: the system's authorities
+    certificate: Path | None = None
+    key: Path | None = None
+    device: str = "favor"  # small letters, digits, _ and -; part of every topic
+    name: str = "Favor"  # for people
+    root: str = "favor"  # the first word of every topic
+    discovery: str = "homeassistant"  # prefix of Home Assistant's discovery; empty: it is not told
+    most_waiting: int = 100_000  # messages on disk while the broker is away; the oldest are dropped beyond
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if address.scheme not in ("mqtt", "mqtts") or not address.hostname or address.password:
+            raise ConfigError("mqtt url: expected mqtt://HOST or mqtts://HOST, with :PORT or not, and no password in it")
+        for key, word in (("device", self.device), ("root", self.root)):
+            if not re.fullmatch(r"[a-z0-9_-]{1,64}", word):
+                raise ConfigError(f"mqtt {key} is {word!r}; write small letters, digits, _ or -")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("mqtt certificate and key belong together; give both or none")
+
+    @property
+    def topic(self) -> str:
+        """Where all topics of this device begin."""
+        return f"{self.root}/{self.device}"
+
+    def password(self) -> str | None:
+        if self.password_file is None:
+            return os.environ.get("FAVOR_MQTT_PASSWORD")
+        try:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.password_file}: the password cannot be read ({error}); give a readable file") from error
+
+
+def state_folder() -> Path:
+    """Where what must survive a restart is kept when no `state` is set (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "favor_stream"
+
+
 WANTED = {
     float: "a number",
     int: "a whole number",
@@ -35,6 +85,7 @@ WANTED = {
     str: "a text in quotes",
     Path: "a folder in quotes",
     tuple: "tables such as [watches.door]",
+    Broker: "a table [mqtt]",
 }
 
 
@@ -55,7 +106,9 @@ class Config:
     evidence: Path | None = None  # a folder for snapshots and clips of what watches saw; None: none are kept
     evidence_days: float = 7.0  # for which they are kept
     evidence_mb: float = 1000.0  # that they may fill
+    state: Path | None = None  # a folder for what survives a restart; None: `state_folder`
     watches: tuple[Watch, ...] = ()  # in the file: [watches.NAME] with the fields of records.Watch
+    mqtt: Broker | None = None  # in the file: [mqtt]
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
@@ -90,9 +143,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
     """The same keys, each known and each value of its field's type."""
-    known = {field.name: type(field.default) for field in fields(Config)} | dict.fromkeys(PATHS, Path)
+    known = _kinds(Config) | dict.fromkeys(PATHS, Path) | {"mqtt": Broker}
     _check_keys(table, known, origin)
     return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
+
+
+def _kinds(record: type[Config] | type[Broker] | type[Watch]) -> dict[str, type]:
+    """The type of each field's default; a field without a default is a text."""
+    return {field.name: str if field.default is MISSING else type(field.default) for field in fields(record)}
 
 
 def _check_keys(table: Mapping[str, object], known: Iterable[str], origin: str) -> None:
@@ -109,6 +167,8 @@ def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> ob
         return folder / Path(value).expanduser()
     if kind is tuple and isinstance(value, dict):
         return tuple(_watch(name, each, f"{origin}: [{key}.{name}]") for name, each in value.items())
+    if kind is Broker and isinstance(value, dict):
+        return _broker(value, f"{origin}: [{key}]", folder)
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number of seconds
         return value
     raise ConfigError(f"{origin}: {key} is {value!r} ({type(value).__name__}); write {WANTED[kind]}")
@@ -116,13 +176,19 @@ def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> ob
 
 def _watch(name: str, table: object, origin: str) -> Watch:
     """One watch; whether its values can be watched is checked where it is."""
-    known = {field.name: str if field.default is MISSING else type(field.default) for field in fields(Watch)}
-    del known["name"]
+    known = {field: kind for field, kind in _kinds(Watch).items() if field != "name"}
     if not isinstance(table, dict) or "question" not in table:
         raise ConfigError(f'{origin}: expected a table with a question; write question = "a red circle appears"')
     _check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, Path()) for key, value in table.items()}
     return Watch(name, **settings)
+
+
+def _broker(table: Mapping[str, object], origin: str, folder: Path) -> Broker:
+    known = _kinds(Broker) | dict.fromkeys(("password_file", "ca", "certificate", "key"), Path)
+    _check_keys(table, known, origin)
+    settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
+    return Broker(**settings)
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -13,9 +13,9 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -25,27 +25,30 @@ from rich.text import Text
 
 from favor_stream.agent import Agent
 from favor_stream.capture.rtsp import public_address
-from favor_stream.config import Config
+from favor_stream.config import Broker, Config, state_folder
 from favor_stream.errors import DeviceError, FavorError
-from favor_stream.records import Event
+from favor_stream.records import Event, WatchEvent
 
 STDIN = 0
 LINES = 500  # that are kept for the view
 SHOWN = 200  # characters of a question
 REDRAW_S = 0.1
 SVG_COLUMNS, SVG_LINES = 92, 22
-STYLES = {"perceived": "", "question": "bold", "answer": "green"}  # any other line is news of a device
+STYLES = {"perceived": "", "question": "bold", "answer": "green", "watch": "bold cyan"}  # any other line is news of a device
 BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
 
 
-def run(sources: Sequence[str], config: Config, svg: Path | None = None) -> int:
-    """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`."""
+def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedded: bool = False) -> int:
+    """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`.
+
+    What happens is told to the configured broker too; with `embedded` to one that is started here.
+    """
     if svg is not None and not svg.parent.is_dir():  # told now rather than after the watching
         raise DeviceError(f"{svg}: {svg.parent} is no folder; choose another file")
     view = View(" + ".join(map(public_name, sources)), plain=not sys.stdout.isatty())
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
-            asyncio.run(_watch(Agent(*sources, config=config), view, screen))
+            asyncio.run(_watch(Agent(*sources, config=config), config, embedded, view, screen))
     finally:
         if svg is not None and view.lines:
             view.save_svg(svg)
@@ -100,25 +103,48 @@ class View:
             raise DeviceError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
-async def _watch(agent: Agent, view: View, screen: Live | None) -> None:
+async def _watch(agent: Agent, config: Config, embedded: bool, view: View, screen: Live | None) -> None:
     questions: asyncio.Queue[str | None] = asyncio.Queue()
     events = agent.events()  # before entering, so that none is missed
-    async with agent:
+    async with _on_broker(agent, config, embedded) as tell_broker, agent:
         _listen(asyncio.get_running_loop(), view, questions)
         drawing = asyncio.create_task(_draw(agent, view, screen), name="draw")
         telling = asyncio.create_task(_tell(events, view), name="tell")
         answering = asyncio.create_task(_answer(agent, view, questions), name="answer")
+        serving = asyncio.create_task(tell_broker(), name="broker")
         try:
             await telling
             await agent.ended()  # raises what the sources ended with, though somebody may still be typing
             await answering
+            await serving
         finally:
-            for task in (drawing, telling, answering):
+            for task in (drawing, telling, answering, serving):
                 task.cancel()
-            await asyncio.wait({drawing, telling, answering})
+            await asyncio.wait({drawing, telling, answering, serving})
         view.figures = figures(agent)
     if view.plain:
         print(view.figures)
+
+
+@asynccontextmanager
+async def _on_broker(agent: Agent, config: Config, embedded: bool) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
+    """What tells the agent's events to the configured broker, or to one of its own, from now to their end."""
+    broker = config.mqtt or (Broker() if embedded else None)
+    if broker is None:
+        yield _nothing
+        return
+    from favor_stream.mqtt import Mqtt  # an extra
+
+    async with AsyncExitStack() as stack:
+        if embedded:
+            from favor_stream.embedded import embedded_broker
+
+            broker = replace(broker, url=await stack.enter_async_context(embedded_broker()))
+        yield Mqtt(agent, broker, config.state or state_folder()).run
+
+
+async def _nothing() -> None:
+    """There is no broker."""
 
 
 async def _draw(agent: Agent, view: View, screen: Live | None) -> None:
@@ -131,7 +157,7 @@ async def _draw(agent: Agent, view: View, screen: Live | None) -> None:
 
 async def _tell(events: AsyncIterable[Event], view: View) -> None:
     async for event in events:
-        view.tell(view.add(event.kind, f"{event.time_s:7.1f} s  {event.text}"))
+        view.tell(view.add(event.kind, f"{event.time_s:7.1f} s  {told(event)}"))
 
 
 async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]) -> None:
@@ -145,6 +171,14 @@ async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]
         except FavorError as error:  # one bad question does not end the watching
             line.text += str(error)
         view.tell(line)
+
+
+def told(event: Event) -> str:
+    """One line; of a watch what began, what it looked like, how long it was."""
+    if not isinstance(event, WatchEvent):
+        return event.text
+    lasted = f" ended after {event.time_s - event.started_s:.1f} s" if event.phase == "end" else ""
+    return f"[{event.phase}] {event.watch.question}{lasted} ({event.confidence:.0%})"
 
 
 def public_name(source: str) -> str:

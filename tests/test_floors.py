@@ -13,16 +13,17 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A package's name stands for all its files that are not named themselves. Files on one floor do not import
 # each other, save within one package.
 FLOORS = [
-    {"errors", "records"},
+    {"errors", "records", "version"},
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
-    {"aveb", "watches", "evidence"},
+    {"aveb", "watches", "evidence", "outbox", "payload", "homeassistant"},
     {"lookout"},
     {"agent"},
     {"training"},
-    {"demo", "doctor", "bench", "live", "mqtt", "web", "robot"},
+    {"embedded", "mqtt"},
+    {"demo", "doctor", "bench", "live", "following", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]

@@ -1,0 +1,124 @@
+"""How Home Assistant is told of a device: one retained message in its discovery's device form.
+
+Source: home-assistant.io/integrations/mqtt, device discovery. It knows topics and names, and no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from favor_stream.records import Watch
+
+Json = dict[str, Any]
+STATS_EVERY_S = 30.0
+SUPPORT = "https://arxiv.org/abs/2310.05863"  # of the model; the project has no page of its own yet
+
+
+def discovery(device: str, name: str, root: str, watches: Sequence[Watch], version: str) -> Json:
+    """The message for `<prefix>/device/favor_<device>/config`; `root` is where the device's topics begin."""
+    parts = general(root, [watch.name for watch in watches])
+    for watch in watches:
+        parts |= of_watch(root, watch)
+    for key, part in parts.items():
+        part["unique_id"] = f"favor_{device}_{key}"
+        part["default_entity_id"] = f"{part['platform']}.favor_{device.replace('-', '_')}_{key}"
+    return {
+        "device": {
+            "identifiers": [f"favor_{device}"],
+            "name": name,
+            "manufacturer": "favor_stream",
+            "model": "agent",
+            "sw_version": version,
+        },
+        "origin": {"name": "favor_stream", "sw_version": version, "support_url": SUPPORT},
+        "availability": [{"topic": f"{root}/availability", "payload_available": "online", "payload_not_available": "offline"}],
+        "qos": 1,
+        "components": parts,
+    }
+
+
+def general(root: str, names: list[str]) -> dict[str, Json]:
+    diagnostic = {"entity_category": "diagnostic"}
+    stats = {"platform": "sensor", "state_topic": f"{root}/stats", "expire_after": int(3 * STATS_EVERY_S), **diagnostic}
+    return {
+        "events": {
+            "platform": "event",
+            "name": "Events",
+            "state_topic": f"{root}/event",
+            "event_types": [*names, "answer", "error"],
+        },
+        "scene": sensor("Scene", f"{root}/scene"),
+        "last_answer": sensor("Last answer", f"{root}/answer/last"),
+        "last_event": {
+            "platform": "image",
+            "name": "Last event",
+            "image_topic": f"{root}/snapshot",
+            "content_type": "image/jpeg",
+        },
+        "ask": {"platform": "text", "name": "Ask", "command_topic": f"{root}/ask", "max": 255},
+        "ask_long": {"platform": "notify", "name": "Ask at length", "command_topic": f"{root}/ask"},
+        "snapshot": {"platform": "button", "name": "Snapshot", "command_topic": f"{root}/cmd/snapshot"},
+        "reset_memory": {
+            "platform": "button",
+            "name": "Forget",
+            "command_topic": f"{root}/cmd/reset_memory",
+            "entity_category": "config",
+        },
+        "lag": {
+            **stats,
+            "name": "Lag",
+            "device_class": "duration",
+            "unit_of_measurement": "s",
+            "state_class": "measurement",
+            "value_template": "{{ value_json.lag_s }}",
+        },
+        "dropped": {
+            **stats,
+            "name": "Pictures dropped",
+            "state_class": "total_increasing",
+            "value_template": "{{ value_json.pictures_dropped }}",
+        },
+        "tokens": {
+            **stats,
+            "name": "Tokens remembered",
+            "state_class": "measurement",
+            "value_template": "{{ value_json.tokens }}",
+        },
+    }
+
+
+def sensor(name: str, topic: str) -> Json:
+    return {"platform": "sensor", "name": name, "state_topic": topic, "json_attributes_topic": f"{topic}/attributes"}
+
+
+def of_watch(root: str, watch: Watch) -> dict[str, Json]:
+    """Whether it holds, a switch and its cooldown."""
+    topic, name = f"{root}/trigger/{watch.name}", watch.name.replace("_", " ").capitalize()
+    settable = {"entity_category": "config"}
+    return {
+        f"holds_{watch.name}": {
+            "platform": "binary_sensor",
+            "name": name,
+            "state_topic": f"{topic}/state",
+            "json_attributes_topic": f"{topic}/attributes",
+        },
+        f"watch_{watch.name}": {
+            "platform": "switch",
+            "name": f"{name}: watch",
+            "state_topic": f"{topic}/enabled/state",
+            "command_topic": f"{topic}/enabled/set",
+            **settable,
+        },
+        f"cooldown_{watch.name}": {
+            "platform": "number",
+            "name": f"{name}: cooldown",
+            "state_topic": f"{topic}/cooldown/state",
+            "command_topic": f"{topic}/cooldown/set",
+            "min": 0,
+            "max": 86_400,
+            "unit_of_measurement": "s",
+            "mode": "box",
+            **settable,
+        },
+    }

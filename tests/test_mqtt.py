@@ -1,0 +1,329 @@
+"""The agent on a real broker: nothing is lost, states are told anew, commands are obeyed or refused in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from mosquitto import PASSWORD, USER, Mosquitto
+from tiny import talkative_model
+
+from favor_stream import mqtt
+from favor_stream.agent import Agent
+from favor_stream.config import Broker, Config
+from favor_stream.errors import ConfigError
+from favor_stream.model import weights
+from favor_stream.mqtt import Mqtt
+from favor_stream.records import Event, Watch, WatchEvent
+from favor_stream.watches import ulid
+
+pytestmark = pytest.mark.device
+DOOR = Watch("door", "the door opens", on=0.99, off=0.98)  # of which the tiny model is never so sure
+PICTURES = "lavfi:testsrc=size=64x48:rate=4"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("tiny")
+    weights.save(folder, *talkative_model(), {})
+    return Config(weights=folder, max_answer_tokens=8, watches=(DOOR,))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitto]:
+    monkeypatch.setenv("FAVOR_MQTT_PASSWORD", PASSWORD)
+    monkeypatch.setattr(mqtt, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(mqtt, "LONGEST_WAIT_S", 0.3)
+    started = Mosquitto(tmp_path)
+    yield started
+    started.kill()
+
+
+def happening(number: int) -> WatchEvent:
+    at = datetime.now(UTC)
+    return WatchEvent("watch", number, "the door opens", ulid(at), DOOR, "new", 0.995, max(0.0, number - 1), at)
+
+
+@asynccontextmanager
+async def connected(config: Config, broker: Broker, folder: Path) -> AsyncIterator[tuple[Agent, Mqtt]]:
+    agent = Agent(PICTURES, config=config, perceive_every=0)
+    async with asyncio.timeout(40), agent:
+        face = Mqtt(agent, broker, folder)
+        running = asyncio.create_task(face.run())
+        try:
+            yield agent, face
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+@asynccontextmanager
+async def listener(server: Mosquitto, topic: str = "#") -> AsyncIterator[aiomqtt.Client]:
+    async with asyncio.timeout(40), aiomqtt.Client("127.0.0.1", server.port, username=USER, password=PASSWORD) as client:
+        await client.subscribe(topic, qos=1)
+        yield client
+
+
+async def message(client: aiomqtt.Client, topic: str) -> aiomqtt.Message:
+    """The next of a topic."""
+    return await anext(message async for message in client.messages if message.topic.value == topic)
+
+
+def told(message: aiomqtt.Message) -> dict[str, Any]:
+    assert isinstance(message.payload, bytes)
+    out: dict[str, Any] = json.loads(message.payload)
+    return out
+
+
+def on(server: Mosquitto, **settings: Any) -> Broker:
+    return Broker(**{"url": server.url, "user": USER, "device": "porch", "name": "Porch", **settings})
+
+
+def test_first_of_a_happening_is_told_after_its_snapshot_and_all_phases_beside(
+    server: Mosquitto, config: Config, tmp_path: Path
+) -> None:
+    async def run() -> list[tuple[str, object]]:
+        async with listener(server, "favor/porch/#") as client, connected(config, on(server), tmp_path) as (agent, _):
+            await message(client, "favor/porch/availability")
+            new = happening(3)
+            for phase in ("new", "update", "end"):
+                agent.publish(replace(new, phase=phase))
+            heard: list[tuple[str, object]] = []
+            async for each in client.messages:
+                heard.append((each.topic.value, each.payload))
+                if each.topic.value == "favor/porch/event/door" and told(each)["phase"] == "end":
+                    return heard
+            return heard
+
+    heard = asyncio.run(run())
+    topics = [topic for topic, _ in heard]
+    assert topics.index("favor/porch/snapshot") < topics.index("favor/porch/event")
+    assert topics.count("favor/porch/event") == 1
+    assert topics.count("favor/porch/event/door") == 3
+    assert dict(heard)["favor/porch/trigger/door/state"] == b"OFF"
+    shown = dict(heard)["favor/porch/snapshot"]
+    assert isinstance(shown, bytes)
+    assert shown.startswith(b"\xff\xd8")
+
+
+def test_nothing_is_lost_or_reordered_when_the_broker_is_killed_meanwhile(
+    server: Mosquitto, config: Config, tmp_path: Path
+) -> None:
+    """Who listens has a session that the broker stores: what it gets in the end is all that was told."""
+
+    def archive() -> aiomqtt.Client:
+        return aiomqtt.Client(
+            "127.0.0.1", server.port, username=USER, password=PASSWORD, identifier="archive", clean_session=False
+        )
+
+    async def run() -> tuple[list[str], list[str]]:
+        async with archive() as client:
+            await client.subscribe("favor/porch/event", qos=1)
+        async with connected(config, on(server), tmp_path) as (agent, _):
+            sent, heard = [happening(number) for number in range(60)], []
+            for number, event in enumerate(sent):
+                agent.publish(event)
+                await asyncio.sleep(0.02)
+                if number == 20:
+                    await asyncio.sleep(1.5)  # the broker stores what it has once a second
+                    await asyncio.to_thread(server.kill)
+                if number == 50:
+                    await asyncio.to_thread(server.start)
+            async with archive() as client:
+                async for each in client.messages:
+                    heard.append(told(each)["id"])
+                    if heard[-1] == sent[-1].id:
+                        break
+            return [event.id for event in sent], heard
+
+    sent, heard = asyncio.run(run())
+    assert list(dict.fromkeys(heard)) == sent  # a message that comes twice has the same id
+
+
+def test_loss_and_return_of_the_broker_are_told_once_each(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        async with connected(config, on(server), tmp_path) as (agent, _):
+            news = agent.events()
+            async with listener(server, "favor/porch/availability") as client:
+                await message(client, "favor/porch/availability")
+            await asyncio.to_thread(server.kill)
+            await asyncio.sleep(1.5)  # several vain tries
+            await asyncio.to_thread(server.start)
+            kinds = []
+            async for event in news:
+                kinds += [event.kind] if event.kind in ("lost", "found") else []
+                if "found" in kinds:
+                    break
+            return kinds
+
+    assert asyncio.run(run()) == ["lost", "found"]
+
+
+def test_device_is_described_in_retained_messages_and_says_goodbye(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> tuple[dict[str, Any], list[object]]:
+        async with listener(server, "favor/porch/availability") as client:
+            async with connected(config, on(server), tmp_path):
+                online = (await message(client, "favor/porch/availability")).payload
+                async with listener(server) as late:
+                    described = told(await message(late, "homeassistant/device/favor_porch/config"))
+            offline = (await message(client, "favor/porch/availability")).payload
+            return described, [online, offline]
+
+    described, availability = asyncio.run(run())
+    assert availability == [b"online", b"offline"]
+    assert described["device"]["identifiers"] == ["favor_porch"]
+    assert described["components"]["events"]["event_types"] == ["door", "answer", "error"]
+
+
+def test_home_assistant_that_has_just_started_is_told_again(
+    server: Mosquitto, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "BIRTH_WAIT_S", 0.1)
+
+    async def run() -> bool:
+        async with listener(server) as client, connected(config, on(server), tmp_path):
+            await message(client, "favor/porch/availability")
+            await client.publish("homeassistant/status", "online")
+            return bool(await message(client, "homeassistant/device/favor_porch/config"))
+
+    assert asyncio.run(run())
+
+
+def test_question_is_answered_and_the_last_answer_is_kept(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with listener(server, "favor/porch/#") as client, connected(config, on(server), tmp_path):
+            await message(client, "favor/porch/availability")
+            await client.publish("favor/porch/ask", json.dumps({"id": "7", "text": "what do you see now?"}), qos=1)
+            return told(await message(client, "favor/porch/answer/last/attributes")), told(
+                await message(client, "favor/porch/answer/7")
+            )
+
+    last, answer = asyncio.run(run())
+    assert last == answer
+    assert answer["question"] == "what do you see now?"
+
+
+def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[object]:
+        seen: list[object] = []
+        async with listener(server, "favor/porch/trigger/door/#") as client:
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                await message(client, "favor/porch/trigger/door/enabled/state")
+                await client.publish("favor/porch/trigger/door/enabled/set", "OFF", qos=1)
+                await client.publish("favor/porch/trigger/door/cooldown/set", "77", qos=1)
+                while agent.watches[0].cooldown_s != 77 or agent.watches[0].is_on:
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.2)
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                while agent.watches[0].is_on:
+                    await asyncio.sleep(0.02)
+                seen.append(agent.watches[0].cooldown_s)
+        async with listener(server, "favor/porch/trigger/door/enabled/state") as client:
+            seen.append((await message(client, "favor/porch/trigger/door/enabled/state")).payload)
+        return seen
+
+    assert asyncio.run(run()) == [77.0, b"OFF"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "complaint"),
+    [
+        ("ask", b"x" * 1_000_000, "1000000 bytes"),
+        ("ask", b"\xff\xfe", "no UTF-8"),
+        ("ask", b'{"text": 3}', "no text"),
+        ("ask", b"{}", "write {"),
+        ("ask", b" ", "blank"),
+        ("trigger/door/enabled/set", b"maybe", "write ON or OFF"),
+        ("trigger/door/cooldown/set", b"-1", "seconds"),
+        ("trigger/window/enabled/set", b"ON", "no watch is called 'window'"),
+    ],
+)
+def test_command_that_cannot_be_obeyed_is_one_error_and_the_agent_goes_on(
+    server: Mosquitto, config: Config, tmp_path: Path, topic: str, payload: bytes, complaint: str
+) -> None:
+    async def run() -> tuple[str, object]:
+        async with listener(server, "favor/porch/#") as client, connected(config, on(server), tmp_path) as (agent, _):
+            await message(client, "favor/porch/availability")
+            await client.publish(f"favor/porch/{topic}", payload, qos=1)
+            error = told(await message(client, "favor/porch/error"))["message"]
+            await client.publish("favor/porch/ask", "what do you see now?", qos=1)
+            return error, (await message(client, "favor/porch/answer/last")).payload
+
+    error, answer = asyncio.run(run())
+    assert complaint in error
+    assert answer is not None
+
+
+def test_command_that_was_left_lying_about_is_ignored(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> bool:
+        async with listener(server, "favor/porch/#") as client:
+            await client.publish("favor/porch/trigger/door/enabled/set", "OFF", qos=1, retain=True)
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                await message(client, "favor/porch/availability")
+                await client.publish("favor/porch/ask", "what do you see now?", qos=1)
+                await message(client, "favor/porch/answer/last")
+                return agent.watches[0].is_on
+
+    assert asyncio.run(run())
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("problem", ["password", "plain to TLS"])
+def test_broker_that_refuses_is_told_in_one_line_and_the_agent_goes_on(
+    server: Mosquitto, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    monkeypatch.setenv("FAVOR_MQTT_PASSWORD", "wrong")
+    broker = on(server, url=server.url.replace("mqtt:", "mqtts:") if problem == "plain to TLS" else server.url)
+
+    async def run() -> tuple[Event, str]:
+        async with connected(config, broker, tmp_path) as (agent, _):
+            lost = await anext(event async for event in agent.events() if event.kind == "lost")
+            return lost, (await agent.answer("what do you see now?")).text
+
+    lost, answer = asyncio.run(run())
+    assert "cannot be reached" in lost.text
+    assert "\n" not in lost.text
+    assert "wrong" not in lost.text
+    assert answer
+
+
+def test_tls_with_an_authority_of_ones_own(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAVOR_MQTT_PASSWORD", PASSWORD)
+    (tmp_path / "broker").mkdir()
+    server = Mosquitto(tmp_path / "broker", tls=True)
+    ca = tmp_path / "broker" / "ca.crt"
+
+    async def run() -> object:
+        context = ssl.create_default_context(cafile=str(ca))
+        client = aiomqtt.Client("localhost", server.port, username=USER, password=PASSWORD, tls_context=context)
+        async with asyncio.timeout(20), client, connected(config, on(server, ca=ca), tmp_path):
+            await client.subscribe("favor/porch/availability")
+            return (await message(client, "favor/porch/availability")).payload
+
+    try:
+        assert asyncio.run(run()) == b"online"
+    finally:
+        server.kill()
+
+
+def test_files_that_are_no_certificates_are_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="give PEM files"):
+        mqtt.tls(Broker("mqtts://localhost", ca=tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize("url", ["localhost", "http://localhost", "mqtt://", "mqtt://me:secret@localhost"])
+def test_address_that_is_none_is_refused_without_telling_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="expected mqtt://HOST") as caught:
+        Broker(url)
+    assert "secret" not in str(caught.value)
