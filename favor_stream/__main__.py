@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.config import Broker, Config, load
+from favor_stream.broker import Broker
+from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.records import Answer, Event, Watch
 
@@ -111,8 +112,10 @@ def _mqtt(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _eval(arguments: argparse.Namespace, config: Config) -> int:
-    from favor_stream.aveb import evaluation
+    from favor_stream.aveb import evaluation, watching
 
+    if arguments.tasks == "watches":
+        return watching.run(config, arguments.limit, arguments.seed, arguments.json)
     tasks = arguments.tasks.split(",") if arguments.tasks else None
     return evaluation.run(config, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
 
@@ -300,8 +303,8 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate = _added(
         verbs, "eval", _eval, "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50"
     )
-    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks")
-    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films (%(default)s)")
+    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks; `watches` alone: N minutes of watching")
+    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films, or minutes (%(default)s)")
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
     _add_json(evaluate)

@@ -28,7 +28,7 @@ from favor_stream.lookout import Lookout
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import load_session
-from favor_stream.watches import Now
+from favor_stream.watches import BACK_S, Now
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
@@ -262,7 +262,8 @@ class Agent:
         asked = self._lookout.asked
         if not asked or self._asking.locked():
             return
-        chances = await self._compute(lambda: self._session.check([watching.watch.asked for watching in asked]))
+        questions = [watching.watch.asked for watching in asked]
+        chances = await self._compute(lambda: self._session.check(questions, BACK_S))
         await self._lookout.judge(asked, chances, self._now(), self._told)
 
     def _move(self) -> None:

@@ -24,6 +24,8 @@ from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import rotate_half
 
 from favor_stream.agent import Agent
+from favor_stream.aveb.lexicon import COLOURS, SHAPES
+from favor_stream.aveb.questions import a
 from favor_stream.capture import open_source
 from favor_stream.clip import snapshot_jpeg, write_film
 from favor_stream.config import Config
@@ -32,9 +34,16 @@ from favor_stream.model.favor import Favor
 from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Slice
 from favor_stream.ring import Ring
 from favor_stream.session import QUESTION_TOKENS, Session, load_model, load_session, room
+from favor_stream.watches import BACK_S
 
 SIZE = (640, 480)
 QUESTION = "what do you see now?"
+WATCHED = [
+    f"{before} {a(colour)} {shape}{after}?"
+    for before, after in (("", " appears"), ("do you see", " now"), ("is there", " now"))
+    for shape in SHAPES
+    for colour in COLOURS
+]
 SLICES_PER_MINUTE = int(60 / SLICE_S)
 STATM = Path("/proc/self/statm")  # the second number is what is resident, in pages
 
@@ -55,6 +64,7 @@ def run(config: Config, quick: bool, json_out: bool) -> int:
     rows = [
         *endless(config, minutes=4 if quick else 60),
         *first_token(config, minutes=(1,) if quick else (1, 4, 16)),
+        *watching(config, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else 10),
         *whole_chain(config, seconds=10 if quick else 60),
         *loop_lag(config, seconds=5 if quick else 20),
         *capture_share(seconds=5 if quick else 20),
@@ -160,6 +170,26 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
             Row(f"first token at {wanted} min, were keys kept unrotated / warm", median(turned) / median(warm), "x", "", None),
             Row(f"context held at {wanted} min", held_s / 60, "min", f">= {wanted}", held_s >= wanted * 60),
         ]
+    return rows
+
+
+def watching(config: Config, counts: tuple[int, ...], minutes: int) -> list[Row]:
+    """Time of all watches after a slice, against that of one, in a memory of some minutes; interleaved."""
+    note(f"bench: watches at {minutes} minutes of context")
+    session = warmed(Session(*load_model(config), minutes * 60.0))
+    for piece in stream(minutes * SLICES_PER_MINUTE + 5):
+        session.see(piece)
+    spent: dict[int, list[float]] = {count: [] for count in (1, *counts)}
+    for _ in range(9):
+        for count, times in spent.items():
+            started_s = time.perf_counter()
+            session.check(WATCHED[:count], BACK_S)
+            times.append(time.perf_counter() - started_s)
+    one_s = median(spent.pop(1))
+    rows = [Row(f"one watch at {minutes} min, a slice", one_s * 1000, "ms", "", None)]
+    for count, times in spent.items():
+        goal, is_reached = ("<= 2", median(times) <= 2 * one_s) if count == 32 else ("", None)
+        rows.append(Row(f"{count} watches / one", median(times) / one_s, "x", goal, is_reached))
     return rows
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -206,22 +207,26 @@ class WindowCache(Cache):
         """The `position_ids` [1, tokens] of the next pass."""
         return torch.arange(self.next_position, self.next_position + tokens, device=self._keys.device)[None]
 
-    def side_by_side(self, lengths: Sequence[int], shared: int = 0) -> tuple[Tensor, Tensor]:
-        """Lets one pass read several branches: `shared` tokens, then one stretch of each length, none seeing another.
+    def branching(self, parents: Sequence[int], shared: int = 0) -> tuple[Tensor, Tensor]:
+        """Lets one pass read a tree of tokens: `shared` ones, then for each one its parent among those after them, or -1.
 
-        Each stretch sees the cache and the shared tokens and starts right behind them. The branches lie packed along one
-        sequence, so the remembered keys are read once for all, without a copy and without padding.
+        A token sees the cache, the shared tokens and the way that leads to it, and stands right behind its parent; parents come
+        first. The branches lie packed along one sequence, so the remembered keys are read once for all, without a copy and
+        without padding, and what several branches begin with is read once.
 
         Returns `position_ids` [1, N] and an additive `attention_mask` [1, 1, N, length + N] for attention "sdpa" or "eager".
         """
-        device, tokens = self._keys.device, shared + sum(lengths)
-        branch = torch.repeat_interleave(torch.arange(1 + len(lengths)), torch.tensor([shared, *lengths])).to(device)  # 0: shared
-        place = torch.arange(tokens, device=device)
-        sees = (place[:, None] >= place) & ((branch[:, None] == branch) | (branch == 0))  # [N, N]
+        device, tokens = self._keys.device, shared + len(parents)
+        sees = np.tri(tokens, dtype=bool)
+        sees[shared:, shared:] = np.eye(len(parents), dtype=bool)
+        place = np.arange(tokens)
+        for at, parent in enumerate(parents, shared):
+            place[at] = shared if parent < 0 else place[shared + parent] + 1
+            if parent >= 0:
+                sees[at] |= sees[shared + parent]
         mask = torch.zeros(tokens, self.length + tokens, dtype=self._keys.dtype, device=device)
-        mask[:, self.length :].masked_fill_(~sees, -torch.inf)
-        positions = torch.cat([torch.arange(shared), *(torch.arange(shared, shared + length) for length in lengths)]).to(device)
-        return (self.next_position + positions)[None], mask[None, None]
+        mask[:, self.length :].masked_fill_(~torch.from_numpy(sees).to(device), -torch.inf)
+        return (self.next_position + torch.from_numpy(place).to(device))[None], mask[None, None]
 
     @contextmanager
     def looking_back(self, tokens: int | None) -> Iterator[None]:

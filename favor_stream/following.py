@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import aiomqtt
 
-from favor_stream.config import Broker
+from favor_stream.broker import Broker
 from favor_stream.errors import DeviceError
 from favor_stream.mqtt import connected, discovery_topic
 

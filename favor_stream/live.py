@@ -24,8 +24,9 @@ from rich.panel import Panel
 from rich.text import Text
 
 from favor_stream.agent import Agent
+from favor_stream.broker import Broker
 from favor_stream.capture.rtsp import public_address
-from favor_stream.config import Broker, Config, state_folder
+from favor_stream.config import Config, state_folder
 from favor_stream.errors import DeviceError, FavorError
 from favor_stream.records import Event, WatchEvent
 

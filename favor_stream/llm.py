@@ -100,17 +100,19 @@ class Llm:
         self.cache.require(_length(extra) + len(question_ids) + max_tokens + ending, "the question with its answer")
         return self._answer(question_ids, extra, max_tokens, keep)
 
-    def probability(self, questions: Sequence[str], extra: Tensor | None = None) -> list[float]:
+    def probability(self, questions: Sequence[str], extra: Tensor | None = None, back: int | None = None) -> list[float]:
         """P(yes) against P(no) for each question, all read in one pass where `branch_tokens` has the room, else in a few.
 
-        `extra` [N, D] are the open window's tokens. Raises `ConfigError` as `generate` does.
+        `extra` [N, D] are the open window's tokens; of those before they see the last `back`, or all. Raises `ConfigError` as
+        `generate` does.
         """
         self._check_free()
         asked = [self._ask_ids(question) for question in questions]
         for question_ids in asked:
             self.cache.require(_length(extra) + len(question_ids), "the question")
         room = self.cache.room.branch_tokens - _length(extra)
-        return [chance for group in _packs(asked, room) for chance in self._chances(group, extra)]
+        with self.cache.looking_back(back):
+            return [chance for group in _packs(asked, room) for chance in self._chances(group, extra)]
 
     def mark(self) -> Mark:
         """Remembers this place, to `rewind` to until the next eviction."""
@@ -194,15 +196,14 @@ class Llm:
         self._commit(now_s, now_s, is_text=True)
 
     def _chances(self, asked: Sequence[list[int]], extra: Tensor | None) -> list[float]:
-        """P(yes) of several questions in one pass."""
-        before, lengths = self.cache.mark(), [len(question_ids) for question_ids in asked]
-        positions, mask = self.cache.side_by_side(lengths, shared=_length(extra))
-        embeddings = self._embed([token for question_ids in asked for token in question_ids], extra)
+        """P(yes) of several questions in one pass; what some of them begin with is read once."""
+        before, tree = self.cache.mark(), woven(asked)
+        positions, mask = self.cache.branching(tree.parents, shared=_length(extra))
         try:
-            hidden = self._read(embeddings, positions, mask)
+            hidden = self._read(self._embed(tree.tokens, extra), positions, mask)
         finally:
             self.cache.rewind(before)
-        last = torch.tensor(lengths).cumsum(0) + _length(extra) - 1
+        last = torch.tensor(tree.ends) + _length(extra)
         logits = self._logits(hidden[last.to(hidden.device)])  # [questions, vocabulary]
         chances: list[float] = (logits[:, self._yes] - logits[:, self._no]).sigmoid().tolist()
         return chances
@@ -267,11 +268,35 @@ def _length(extra: Tensor | None) -> int:
     return 0 if extra is None else len(extra)
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Several lists of tokens, woven into one: what begins alike is there once."""
+
+    tokens: list[int]
+    parents: list[int]  # of each token; -1: it begins a list
+    ends: list[int]  # where each list ends
+
+
+def woven(lists: Sequence[list[int]]) -> Tree:
+    tree, places = Tree([], [], []), dict[tuple[int, int], int]()
+    for tokens in lists:
+        at = -1
+        for token in tokens:
+            step = (at, token)
+            if step not in places:
+                places[step] = len(tree.tokens)
+                tree.tokens.append(token)
+                tree.parents.append(at)
+            at = places[step]
+        tree.ends.append(at)
+    return tree
+
+
 def _packs(asked: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]:
-    """Groups neighbours so that each group's tokens fit into `room`."""
+    """Groups neighbours so that each group, woven, fits into `room`."""
     group: list[list[int]] = []
     for question_ids in asked:
-        if group and sum(map(len, group)) + len(question_ids) > room:
+        if group and len(woven([*group, question_ids]).tokens) > room:
             yield group
             group = []
         group.append(question_ids)

@@ -22,7 +22,7 @@ import aiomqtt
 
 from favor_stream import homeassistant, payload
 from favor_stream.agent import Agent
-from favor_stream.config import Broker
+from favor_stream.broker import Broker
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.outbox import Outbox
 from favor_stream.records import SLICE_S, Event, Watch, WatchEvent

@@ -5,6 +5,7 @@ Owned by one thread, so there are no locks in it. It knows the model and its cac
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -130,12 +131,15 @@ class Session:
         self._pieces(question, keep)  # refused now, if at all
         return self._answer(question, keep)
 
-    def check(self, questions: Sequence[str]) -> list[float]:
+    def check(self, questions: Sequence[str], back_s: float | None = None) -> list[float]:
         """The probability of yes for each question, all read in one pass on branches of one memory.
 
-        RuntimeError while an answer is being written.
+        With `back_s` they see only so much of it, in whole windows: enough for what is there now, at a cost that does not grow
+        with the memory. RuntimeError while an answer is being written.
         """
-        return self._llm.probability(questions, self._open_window())
+        fusion = self._model.config.fusion
+        windows = None if back_s is None else math.ceil(back_s / (fusion.slices_per_window * SLICE_S))
+        return self._llm.probability(questions, self._open_window(), windows and windows * fusion.tokens_per_window)
 
     def perceived(self) -> str:
         """One line of what is seen, heard and was last said, as the model puts it; a question like any other."""

@@ -17,6 +17,7 @@ from typing import get_args
 from favor_stream.errors import ConfigError
 from favor_stream.records import SLICE_S, Phase, Severity, Watch, WatchEvent
 
+BACK_S = 30.0  # of the memory that watches see: what they ask for is there now or not
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread

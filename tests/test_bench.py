@@ -47,6 +47,12 @@ def test_context_of_each_length_is_still_remembered_when_it_is_asked(config: Con
     assert held == pytest.approx([1, 2], abs=0.05)  # whatever the agent's own memory
 
 
+def test_many_watches_are_compared_with_one(config: Config) -> None:
+    rows = bench.watching(config, (2, 32), minutes=1)
+    assert [row.goal for row in rows] == ["", "", "<= 2"]
+    assert all(row.value > 0 for row in rows)
+
+
 def test_table_is_aligned_and_says_what_was_reached() -> None:
     rows = [
         bench.Row("a", 0.1234, "x", "<= 1", True),

@@ -116,7 +116,8 @@ def test_branches_side_by_side_equal_one_by_one() -> None:
     for stretch in stretches:
         alone.append(read(model, cache, torch.cat([shared, stretch]))[len(shared) :])
         cache.rewind(before)
-    positions, mask = cache.side_by_side([len(stretch) for stretch in stretches], shared=len(shared))
+    parents = [at - 1 if at else -1 for at in range(4)] + [-1] + [at + 4 if at else -1 for at in range(7)]
+    positions, mask = cache.branching(parents, shared=len(shared))
     together = model.model(
         inputs_embeds=torch.cat([shared, *stretches])[None],
         position_ids=positions,
@@ -124,6 +125,23 @@ def test_branches_side_by_side_equal_one_by_one() -> None:
         past_key_values=cache,
     ).last_hidden_state[0, len(shared) :]
     torch.testing.assert_close(together, torch.cat(alone), atol=TOLERANCE, rtol=0)
+
+
+@torch.inference_mode()
+def test_branches_that_begin_alike_equal_one_by_one() -> None:
+    model = llama()
+    cache = pinned(model)
+    append(model, cache, embeddings(20))
+    stem, ends, before = embeddings(4, seed=1), [embeddings(length, seed=length) for length in (3, 2)], cache.mark()
+    alone = []
+    for end in ends:
+        alone.append(read(model, cache, torch.cat([stem, end])))
+        cache.rewind(before)
+    positions, mask = cache.branching([-1, 0, 1, 2, 3, 4, 5, 3, 7])
+    together = model.model(
+        inputs_embeds=torch.cat([stem, *ends])[None], position_ids=positions, attention_mask=mask, past_key_values=cache
+    ).last_hidden_state[0]
+    torch.testing.assert_close(together, torch.cat([alone[0], alone[1][4:]]), atol=TOLERANCE, rtol=0)
 
 
 # Branches

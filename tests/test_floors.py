@@ -14,11 +14,13 @@ ROOT = Path(__file__).parents[1]
 # each other, save within one package.
 FLOORS = [
     {"errors", "records", "version"},
+    {"broker"},
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
-    {"aveb", "watches", "evidence", "outbox", "payload", "homeassistant"},
+    {"watches", "evidence", "outbox", "payload", "homeassistant"},
+    {"aveb"},
     {"lookout"},
     {"agent"},
     {"training"},

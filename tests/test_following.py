@@ -16,7 +16,8 @@ from tiny import talkative_model
 
 from favor_stream import following
 from favor_stream.agent import Agent
-from favor_stream.config import Broker, Config
+from favor_stream.broker import Broker
+from favor_stream.config import Config
 from favor_stream.embedded import embedded_broker
 from favor_stream.errors import DeviceError
 from favor_stream.model import weights

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from favor_stream.cache import Room, Segment
 from favor_stream.errors import ConfigError
-from favor_stream.llm import Llm, Prompt, _Text
+from favor_stream.llm import Llm, Prompt, _Text, woven
 
 D = 64
 TOLERANCE = 1e-5  # float32, absolute, on probabilities
@@ -164,6 +164,8 @@ def test_as_many_questions_as_the_branch_holds_share_a_pass() -> None:
     few = llm.probability(QUESTIONS, extra)
     assert len(passes) == 1
     assert llm.probability(QUESTIONS * 4, extra) == pytest.approx(few * 4, abs=TOLERANCE)
+    assert len(passes) == 2  # what is asked twice is read once
+    llm.probability([f"{number} {question}" for number in range(4) for question in QUESTIONS], extra)
     assert 2 < len(passes) < 12
 
 
@@ -370,3 +372,10 @@ def test_window_longer_than_the_branch_is_refused() -> None:
 def test_prompt_that_does_not_fit_is_refused(prompt: dict[str, str], found: str) -> None:
     with pytest.raises(ConfigError, match=found):
         Llm(llama(), words(), Prompt(**prompt), ROOM)
+
+
+def test_lists_that_begin_alike_are_woven_into_one_tree() -> None:
+    tree = woven([[1, 2, 3], [1, 2, 4, 5], [6], [1, 2, 3]])
+    assert tree.tokens == [1, 2, 3, 4, 5, 6]
+    assert tree.parents == [-1, 0, 1, 1, 3, -1]
+    assert tree.ends == [2, 4, 5, 2]

@@ -19,7 +19,8 @@ from tiny import talkative_model
 
 from favor_stream import mqtt
 from favor_stream.agent import Agent
-from favor_stream.config import Broker, Config
+from favor_stream.broker import Broker
+from favor_stream.config import Config
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.mqtt import Mqtt

@@ -56,6 +56,14 @@ def test_asking_leaves_no_trace() -> None:
     assert asked.check(QUESTIONS) == silent.check(QUESTIONS)
 
 
+def test_looking_back_over_everything_is_looking_at_everything_but_the_prefix() -> None:
+    viewer = see(session(), slices(9))
+    whole, recent = viewer.check(QUESTIONS), viewer.check(QUESTIONS, back_s=2.0)
+    assert whole != recent
+    assert viewer.check(QUESTIONS) == whole  # nothing stays changed
+    assert recent != viewer.check(QUESTIONS, back_s=4.0)
+
+
 def test_open_window_is_read_at_any_time() -> None:
     viewer, pieces = session(), slices(6)
     see(viewer, pieces[:5])  # one slice into the second window

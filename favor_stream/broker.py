@@ -1,0 +1,51 @@
+"""An MQTT broker as the settings name it. It knows no connection."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from favor_stream.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """An MQTT broker and what this device is called there; raises ConfigError for what cannot be."""
+
+    url: str = "mqtt://localhost"  # mqtts:// for TLS, a port behind the host
+    user: str = ""
+    password_file: Path | None = None  # None: the environment's FAVOR_MQTT_PASSWORD, if there is one
+    ca: Path | None = None  # PEM files; None: the system's authorities
+    certificate: Path | None = None
+    key: Path | None = None
+    device: str = "favor"  # small letters, digits, _ and -; part of every topic
+    name: str = "Favor"  # for people
+    root: str = "favor"  # the first word of every topic
+    discovery: str = "homeassistant"  # prefix of Home Assistant's discovery; empty: it is not told
+    most_waiting: int = 100_000  # messages on disk while the broker is away; the oldest are dropped beyond
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if address.scheme not in ("mqtt", "mqtts") or not address.hostname or address.password:
+            raise ConfigError("mqtt url: expected mqtt://HOST or mqtts://HOST, with :PORT or not, and no password in it")
+        for key, word in (("device", self.device), ("root", self.root)):
+            if not re.fullmatch(r"[a-z0-9_-]{1,64}", word):
+                raise ConfigError(f"mqtt {key} is {word!r}; write small letters, digits, _ or -")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("mqtt certificate and key belong together; give both or none")
+
+    @property
+    def topic(self) -> str:
+        """Where all topics of this device begin."""
+        return f"{self.root}/{self.device}"
+
+    def password(self) -> str | None:
+        if self.password_file is None:
+            return os.environ.get("FAVOR_MQTT_PASSWORD")
+        try:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.password_file}: the password cannot be read ({error}); give a readable file") from error
