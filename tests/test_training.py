@@ -265,14 +265,26 @@ def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:
 def test_batches_hold_memories_of_one_length() -> None:
     rng = np.random.default_rng(0)
     samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in rng.integers(1, 4, 60)]
-    batches = language.batched(samples, 4, rng)
-    for _ in range(30):
-        assert len({len(sample.rows) for sample in next(batches)}) == 1
+    batches = language.Batches(samples, 4, seed=0)
+    for at in range(30):
+        assert len({len(sample.rows) for sample in batches[at]}) == 1
+
+
+def test_batches_of_a_step_are_the_same_however_one_came_there() -> None:
+    samples = [bank.Sample(np.full((n % 3 + 1, 1), n, np.int16), ()) for n in range(60)]
+    once, again = (language.Batches(samples, 4, seed=0) for _ in range(2))
+    all_of_them = [once[at] for at in range(40)]
+    assert again[37] is not None
+    assert [[s.rows[0, 0] for s in again[at]] for at in (37, 3, 39)] == [
+        [s.rows[0, 0] for s in all_of_them[at]] for at in (37, 3, 39)
+    ]
+    epoch = [s.rows[0, 0] for at in range(14) for s in all_of_them[at]]
+    assert len(set(epoch)) == len(epoch) == 56  # of each length four times as many as fill a batch
 
 
 def test_long_memories_come_in_smaller_batches() -> None:
     samples = [bank.Sample(np.zeros((4 * language.USUAL, 1), np.int16), ())] * 64
-    assert len(next(language.batched(samples, 32, np.random.default_rng(0)))) == 8
+    assert len(language.Batches(samples, 32, seed=0)[0]) == 8
 
 
 @pytest.mark.slow

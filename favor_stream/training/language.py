@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator
 from itertools import accumulate
 
 import numpy as np
@@ -47,11 +46,11 @@ class Lessons:
     def __init__(self, run: Run, lessons: list[tuple[int, list[bank.Sample]]]) -> None:
         self.run = run
         self.ends = list(accumulate(steps for steps, _ in lessons))
-        self.batches = [batched(samples, BATCH, run.rng) for _, samples in lessons]
+        self.batches = [Batches(samples, BATCH, number) for number, (_, samples) in enumerate(lessons)]
 
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle
-        chosen = next(self.batches[bisect(self.ends, at)])
+        chosen = self.batches[bisect(self.ends, at)][at]
         rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
         far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
@@ -67,19 +66,33 @@ def speak(run: Run, stage: Stage, lessons: Lessons) -> None:
     run.train(stage, Language(run), lessons.step, 1.5e-3, matrix_rate=0.01)
 
 
-def batched(samples: list[bank.Sample], size: int, rng: np.random.Generator) -> Iterator[list[bank.Sample]]:
-    """Batches of equally long samples, endlessly, each epoch in another order; long memories come in smaller batches."""
-    while True:
-        order = rng.permutation(len(samples))
-        order = order[np.argsort([len(samples[i].rows) + rng.random() for i in order], kind="stable")]
-        groups: dict[int, list[bank.Sample]] = {}
+class Batches:
+    """Batches of equally long samples, each epoch in another order; long memories come in smaller batches.
+
+    The order follows from the seed alone, so that a run that was killed goes on as if it had not been.
+    """
+
+    def __init__(self, samples: list[bank.Sample], size: int, seed: int) -> None:
+        self._samples, self._size, self._seed = samples, size, seed
+        self._epoch, self._drawn = 0, self._draw(0)
+
+    def __getitem__(self, at: int) -> list[bank.Sample]:
+        """The batch of step `at`, from 0."""
+        epoch, place = divmod(at, len(self._drawn))  # equally many in each epoch
+        if epoch != self._epoch:
+            self._epoch, self._drawn = epoch, self._draw(epoch)
+        return self._drawn[place]
+
+    def _draw(self, epoch: int) -> list[list[bank.Sample]]:
+        rng, groups = np.random.default_rng((self._seed, epoch)), dict[int, list[bank.Sample]]()
         out = []
-        for i in order:
-            group = groups.setdefault(len(samples[i].rows), [])
-            group.append(samples[i])
-            if len(group) == min(size, max(4, size * USUAL // len(samples[i].rows))):
-                out.append(groups.pop(len(samples[i].rows)))
-        yield from (out[i] for i in rng.permutation(len(out)))
+        for sample in (self._samples[i] for i in rng.permutation(len(self._samples))):
+            length = len(sample.rows)
+            group = groups.setdefault(length, [])
+            group.append(sample)
+            if len(group) == min(self._size, max(4, self._size * USUAL // length)):
+                out.append(groups.pop(length))
+        return [out[i] for i in rng.permutation(len(out))]
 
 
 def scores(chosen: list[bank.Sample], right: Tensor) -> dict[str, float]:

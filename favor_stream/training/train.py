@@ -45,8 +45,8 @@ class Budget:
 
     def further(self) -> Budget:
         """For weights that know most of it already."""
-        less = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
-        return replace(self, **less, language=self.language // 5, distil=self.distil // 2)
+        data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
+        return replace(self, **data, language=self.language // 5, distil=self.distil // 2, join=2 * self.join // 3)
 
 
 BUDGETS = {
