@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -28,6 +29,7 @@ from favor_stream.lookout import Lookout
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import load_session
+from favor_stream.signals import Signals
 from favor_stream.watches import BACK_S, Now
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
@@ -59,11 +61,15 @@ class Agent:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
         self._sources, self._config, self._perceive_every = sources, config or Config(), perceive_every
         c = self._config
-        self._ring = Ring(c.keep_s, c.picture_hold_s, c.lag_s, "live" if pace == "live" else "lossless", snapshot_jpeg)
+        self._new_ring = partial(
+            Ring, c.keep_s, c.picture_hold_s, c.lag_s, "live" if pace == "live" else "lossless", snapshot_jpeg
+        )
+        self._ring, self._ring_start_s, self._counts_before = self._new_ring(), 0.0, Counts()
+        self._resumed: asyncio.Event | None = None  # while devices are held closed: to be set when they may open again
         self._feed = Feed()
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
-        self._lookout = Lookout([*c.watches, *watches], archive, self._ring, self._feed)
-        self._told = ""  # what was perceived last
+        self._lookout = Lookout([*c.watches, *watches], archive, self.clip, self._feed)
+        self._signals, self._told = Signals(), ""  # what moves, and what was perceived last
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
@@ -79,12 +85,13 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         try:
             self._session = await self._compute(lambda: load_session(self._config))
-            await self._loop.run_in_executor(self._reader_thread, self._open)
+            if self._resumed is None:
+                await self._loop.run_in_executor(self._reader_thread, self._open)
             self._proving = asyncio.create_task(self._lookout.run(), name="prove")
             self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
             self._perceiving.add_done_callback(lambda _: self._move())
             with suppress(TimeoutError):
-                async with asyncio.timeout(OPENING_S):
+                async with asyncio.timeout(0 if self._resumed else OPENING_S):
                     await self.until(SLICE_S)
         except BaseException:  # also when entering is cancelled
             await self._close()
@@ -131,6 +138,27 @@ class Agent:
         async with self._asking:
             await self._compute(lambda: self._session.reset(keep_clock=True))
 
+    async def hold(self) -> None:
+        """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
+        if self._resumed is None:
+            self.begin_held()
+            await self._loop.run_in_executor(self._reader_thread, self._devices.close)
+            self.publish(Event("held", self.heard_until_s, "devices are closed"))
+
+    def begin_held(self) -> None:
+        """Before entering: open no device until `resume`."""
+        self._resumed = asyncio.Event()
+        self._ring.end()
+
+    def resume(self) -> None:
+        """Open the devices again; the memory is as it was."""
+        if self._resumed is not None:
+            self._resumed.set()
+
+    @property
+    def is_held(self) -> bool:
+        return self._resumed is not None
+
     def publish(self, event: Event) -> None:
         """Tell all listeners: for faces, which have losses of their own."""
         self._feed.publish(event)
@@ -169,7 +197,7 @@ class Agent:
     @property
     def counts(self) -> Counts:
         """Pictures and samples in, used and lost."""
-        return self._ring.counts
+        return self._counts_before + self._ring.counts
 
     @property
     def drift_ppm(self) -> float | None:
@@ -184,7 +212,7 @@ class Agent:
     @property
     def lag_s(self) -> float:
         """How far perception is behind the devices, in seconds; up to one slice is the slice that is still filling."""
-        return 0.0 if self._ring.ended else max(0.0, self._ring.elapsed_s - self.heard_until_s)
+        return 0.0 if self._ring.ended else max(0.0, self._ring_start_s + self._ring.elapsed_s - self.heard_until_s)
 
     @property
     def tokens(self) -> int:
@@ -214,11 +242,15 @@ class Agent:
             while True:
                 piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
                 if piece is None:
-                    if self._ring.ended:
+                    if not self._ring.ended:
+                        continue
+                    if self._resumed is None:
                         break
+                    await self._reopen(self._resumed)
                     continue
                 await self._compute(partial(self._see, piece))
                 self._move()
+                await self._lookout.notice(self._signals, self._now(), self._told)
                 await self._watch()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
                     await self._tell()
@@ -229,9 +261,19 @@ class Agent:
         finally:
             self._feed.close()
 
+    async def _reopen(self, resumed: asyncio.Event) -> None:
+        """Go on with a new ring once the devices may be opened: the clock of the old one has run on."""
+        self._counts_before, self._ring = self._counts_before + self._ring.counts, self._new_ring()
+        self._ring_start_s = self.heard_until_s
+        await resumed.wait()
+        await self._loop.run_in_executor(self._reader_thread, self._open)
+        self._resumed = None
+        self.publish(Event("resumed", self.heard_until_s, "devices are open again"))
+
     def _see(self, piece: Slice) -> None:
         started_s = time.perf_counter()
-        self._session.see(piece)
+        self._signals.see(piece)
+        self._session.see(replace(piece, index=round(self.heard_until_s / SLICE_S)))
         self._perceiving_s += time.perf_counter() - started_s
 
     async def _tell(self) -> None:
@@ -244,7 +286,7 @@ class Agent:
 
     def _tell_losses(self, told: tuple[int, int]) -> tuple[int, int]:
         """Overload is told when it grows; returns pictures dropped and slices lost, so far."""
-        counts = self._ring.counts
+        counts = self.counts
         lost = counts.pictures_dropped, counts.slices_lost
         if lost != told:
             pictures, sound_s = lost[0] - told[0], (lost[1] - told[1]) * SLICE_S
@@ -279,9 +321,11 @@ class Agent:
         return await self._loop.run_in_executor(self._model_thread, work)
 
     def _from_thread(self, event: Event) -> None:
+        event = replace(event, time_s=self._ring_start_s + event.time_s)
         self._loop.call_soon_threadsafe(self._feed.publish, event)
 
     def _open(self) -> None:
+        self._running.clear()
         for name in self._sources:
             source = open_source(name, self._ring, self._from_thread, self._config.pictures_per_s)
             self._running.append(self._devices.enter_context(source))

@@ -58,6 +58,12 @@ def general(root: str, names: list[str]) -> dict[str, Json]:
         },
         "ask": {"platform": "text", "name": "Ask", "command_topic": f"{root}/ask", "max": 255},
         "ask_long": {"platform": "notify", "name": "Ask at length", "command_topic": f"{root}/ask"},
+        "privacy": {
+            "platform": "switch",
+            "name": "Privacy",
+            "state_topic": f"{root}/privacy/state",
+            "command_topic": f"{root}/cmd/privacy",
+        },
         "snapshot": {"platform": "button", "name": "Snapshot", "command_topic": f"{root}/cmd/snapshot"},
         "reset_memory": {
             "platform": "button",

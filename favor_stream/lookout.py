@@ -1,6 +1,6 @@
 """What watches see is told with its evidence: a snapshot goes with the first word of it, a clip with the second.
 
-It knows the ring, the feed and the folder of evidence; it knows no model.
+It knows the feed and the folder of evidence; it knows no model and no device.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from favor_stream.errors import DeviceError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed
 from favor_stream.records import SLICE_S, Event, Evidence, Watch, WatchEvent
-from favor_stream.ring import Clip, Ring
+from favor_stream.ring import Clip
+from favor_stream.signals import Signals
 from favor_stream.watches import Now, Watches, Watching
 
 BEFORE_S = 3.0  # of what came before, on a clip
@@ -27,8 +28,9 @@ class Lookout:
     Clips are written by a task of its own, `run`, so that they hold up neither perceiving nor the first word of what is next.
     """
 
-    def __init__(self, watches: Sequence[Watch], archive: Archive | None, ring: Ring, feed: Feed) -> None:
-        self._watches, self._archive, self._ring, self._feed = Watches(watches), archive, ring, feed
+    def __init__(self, watches: Sequence[Watch], archive: Archive | None, clip: Callable[[float], Clip], feed: Feed) -> None:
+        """`clip` gives the last seconds of what was captured."""
+        self._watches, self._archive, self._clip, self._feed = Watches(watches), archive, clip, feed
         self._unproven: asyncio.Queue[tuple[WatchEvent, Clip | None] | None] = asyncio.Queue()  # None: there are no more
         self._last: dict[str, WatchEvent] = {}  # as they were told, of happenings that have not ended
 
@@ -38,8 +40,14 @@ class Lookout:
 
     @property
     def asked(self) -> list[Watching]:
-        """Those that are on."""
-        return self._watches.asked
+        """Those that the model is to be asked about now."""
+        return self._watches.of("model")
+
+    async def notice(self, signals: Signals, now: Now, perceived: str) -> None:
+        """Tell what needs no model, which may open a gate for what does."""
+        values = {"motion": signals.motion, "loudness": signals.loudness}
+        noticing = self._watches.of("motion", "loudness")
+        await self.judge(noticing, [values[watching.watch.by] for watching in noticing], now, perceived)
 
     async def judge(self, asked: Sequence[Watching], chances: Sequence[float], now: Now, perceived: str) -> None:
         """Tell what follows from these chances; `perceived` puts in words what there is to perceive."""
@@ -65,12 +73,12 @@ class Lookout:
     async def _tell(self, events: Iterable[WatchEvent], perceived: str = "") -> None:
         for event in events:
             if event.phase == "new":
-                snapshot = await self._written(event, Archive.snapshot, self._ring.clip(2 * SLICE_S))
+                snapshot = await self._written(event, Archive.snapshot, self._clip(2 * SLICE_S))
                 self._publish(replace(event, snapshot=snapshot))
                 continue
             clip = None
             if event.phase == "update" and self._archive and self._unproven.qsize() < MOST_CLIPS:
-                clip = self._ring.clip(event.time_s - event.started_s + BEFORE_S)
+                clip = self._clip(event.time_s - event.started_s + BEFORE_S)
             self._unproven.put_nowait((replace(event, text=perceived or event.text), clip))
 
     async def _written(self, event: WatchEvent, write: Write, clip: Clip | None) -> Evidence | None:

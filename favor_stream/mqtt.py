@@ -23,7 +23,7 @@ import aiomqtt
 from favor_stream import homeassistant, payload
 from favor_stream.agent import Agent
 from favor_stream.broker import Broker
-from favor_stream.errors import ConfigError, FavorError
+from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outbox import Outbox
 from favor_stream.records import SLICE_S, Event, Watch, WatchEvent
 from favor_stream.version import __version__
@@ -56,6 +56,9 @@ class Mqtt:
         self._outbox = Outbox(folder / f"{broker.device}.sqlite", broker.most_waiting)
         self._settings = folder / f"{broker.device}.json"
         tls(broker)  # refused now, if at all
+        self._kept = kept(self._settings)
+        if self._kept.get("privacy"):  # before a device is opened
+            agent.begin_held()
         self._states: dict[str, bytes] = {}  # retained topics and what they hold
         self._untold: dict[str, bytes] = {}  # of them: what the broker does not have yet
         self._something = asyncio.Event()
@@ -89,6 +92,8 @@ class Mqtt:
             elif event.kind == "perceived":
                 self._tell("scene", payload.shortened(event.text).encode())
                 self._tell("scene/attributes", to_bytes(payload.news(event)))
+            elif event.kind in ("held", "resumed"):
+                self._tell("privacy/state", ON_OFF[event.kind == "held"])
             elif event.kind == "error":
                 await self._queue("error", {"code": "agent", **payload.news(event)})
 
@@ -128,6 +133,7 @@ class Mqtt:
             self._tell(f"trigger/{watch.name}/enabled/state", ON_OFF[watch.is_on])
             self._tell(f"trigger/{watch.name}/cooldown/state", b"%g" % watch.cooldown_s)
             self._states.setdefault(f"{self._topic}/trigger/{watch.name}/state", ON_OFF[False])
+        self._tell("privacy/state", ON_OFF[self._agent.is_held])
         if self._broker.discovery:
             found = homeassistant.discovery(self._broker.device, self._broker.name, self._topic, watches, __version__)
             self._states[discovery_topic(self._broker)] = to_bytes(found)
@@ -249,6 +255,16 @@ class Mqtt:
     async def _forget(self, _: str) -> None:
         await self._agent.forget()
 
+    async def _hold(self, text: str) -> None:
+        if text not in ("ON", "OFF"):
+            raise ConfigError(f"privacy is {text[:40]!r}; write ON or OFF")
+        if text == "ON":
+            await self._agent.hold()
+        else:
+            self._agent.resume()
+        self._tell("privacy/state", text.encode())
+        await asyncio.to_thread(self._keep, text == "ON")
+
     async def _set(self, topic: str, text: str) -> None:
         """trigger/NAME/enabled/set and trigger/NAME/cooldown/set"""
         _, name, what, _ = topic.split("/")
@@ -257,27 +273,30 @@ class Mqtt:
             raise ConfigError(f"no watch is called {name!r}; expected one that is configured")
         await self._agent.change(changed(watch, what, text))
         self._describe()
-        await asyncio.to_thread(self._keep)
+        await asyncio.to_thread(self._keep, self._agent.is_held)
 
     # What survives a restart.
 
-    def _keep(self) -> None:
-        kept = {watch.name: {"is_on": watch.is_on, "cooldown_s": watch.cooldown_s} for watch in self._agent.watches}
+    def _keep(self, privacy: bool) -> None:
+        watches = {watch.name: {"is_on": watch.is_on, "cooldown_s": watch.cooldown_s} for watch in self._agent.watches}
         part = self._settings.with_suffix(".part")
-        part.write_text(json.dumps(kept), encoding="utf-8")
-        part.replace(self._settings)
+        try:
+            part.write_text(json.dumps({"privacy": privacy, "watches": watches}), encoding="utf-8")
+            part.replace(self._settings)
+        except OSError as error:
+            raise DeviceError(
+                f"{self._settings}: cannot be written ({error.strerror}); it is set until the next start"
+            ) from error
 
     async def _restore(self) -> None:
-        """How watches were set by commands; a file that cannot be read is as if there were none."""
-        with suppress(OSError, ValueError, AttributeError, TypeError):
-            kept = json.loads(self._settings.read_text(encoding="utf-8"))
-            for watch in self._agent.watches:
-                if watch.name in kept:
-                    await self._agent.change(replace(watch, **kept[watch.name]))
+        for watch in self._agent.watches:
+            with suppress(KeyError, TypeError, ConfigError):  # a file of another version
+                await self._agent.change(replace(watch, **self._kept["watches"][watch.name]))
 
 
 COMMANDS: dict[str, Callable[[Mqtt, str], Awaitable[None]]] = {
     "ask": Mqtt._ask,
+    "cmd/privacy": Mqtt._hold,
     "cmd/snapshot": Mqtt._snapshot,
     "cmd/reset_memory": Mqtt._forget,
 }
@@ -285,6 +304,15 @@ COMMANDS: dict[str, Callable[[Mqtt, str], Awaitable[None]]] = {
 
 def discovery_topic(broker: Broker) -> str:
     return f"{broker.discovery}/device/favor_{broker.device}/config"
+
+
+def kept(settings: Path) -> dict[str, Any]:
+    """What commands had set before a restart; a file that is missing or cannot be read is as if nothing had been."""
+    try:
+        found = json.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def connected(broker: Broker, will: aiomqtt.Will | None = None) -> aiomqtt.Client:

@@ -21,7 +21,7 @@ def event(told: WatchEvent, published_at: datetime) -> Json:
         "id": told.id,
         "phase": told.phase,
         "event_type": told.watch.name,
-        "trigger": {"id": told.watch.name, "kind": "model", "question": told.watch.question},
+        "trigger": {"id": told.watch.name, "kind": told.watch.by, "question": told.watch.question},
         "severity": told.watch.severity,
         "summary": shortened(told.watch.question),
         "description": told.text,

@@ -51,27 +51,34 @@ class Answer:
 class Event:
     """Something worth telling: a perception, a lost device, a device that came back."""
 
-    kind: str  # "perceived" | "lost" | "found" | "ended" | "overload"
+    kind: str  # "perceived" | "lost" | "found" | "held" | "resumed" | "ended" | "overload" | "error" | "watch"
     time_s: float  # the session's clock
     text: str
 
 
+Sense = Literal["model", "motion", "loudness"]
 Severity = Literal["info", "detection", "alert"]
 Phase = Literal["new", "update", "end"]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Something to be told of when it happens, in plain words."""
+    """Something to be told of when it happens, in plain words.
+
+    What `on` and `off` are compared with depends on `by`: the model's probability of yes, the share of the picture that moves,
+    or the loudness of the sound (its effective value, 1 at most).
+    """
 
     name: str  # its id in topics and files: lower case, digits and underscores
     question: str  # "do you see a red circle now?", or words that are true or not: "a red circle appears"
-    on: float = 0.7  # probability of yes from which it holds
+    on: float = 0.7  # from which it holds
     off: float = 0.4  # below which it holds no longer
     hold_s: float = 1.0  # for which it must hold before it is told, and be gone before that is told
     cooldown_s: float = 10.0  # after its end in which it is not told anew, only counted
     severity: Severity = "detection"
     is_on: bool = True  # False: it waits to be switched on
+    by: Sense = "model"  # what it is watched by; "motion" and "loudness" cost next to nothing
+    gate: str = ""  # name of another watch, and it is asked only while that one holds
 
     @property
     def asked(self) -> str:
@@ -94,7 +101,7 @@ class WatchEvent(Event):
     id: str  # ULID
     watch: Watch
     phase: Phase
-    confidence: float  # highest probability of yes so far; raw, as the model gives it
+    confidence: float  # highest so far of what is compared with `on`; raw, as the model gives it
     started_s: float  # when it began to hold, on the session's clock
     captured_at: datetime  # UTC of the stream's time `time_s`
     suppressed: int = 0  # happenings that the cooldown hid since the last one that was told

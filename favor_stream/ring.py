@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -42,6 +42,10 @@ class Counts:
     samples_missing: int = 0  # silence that was handed out in place of sound
     slices: int = 0  # handed out
     slices_lost: int = 0  # overwritten before the reader came to them; handed out as silence
+
+    def __add__(self, other: Counts) -> Counts:
+        """Of two rings, one after the other."""
+        return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import get_args
 
 from favor_stream.errors import ConfigError
-from favor_stream.records import SLICE_S, Phase, Severity, Watch, WatchEvent
+from favor_stream.records import SLICE_S, Phase, Sense, Severity, Watch, WatchEvent
 
 BACK_S = 30.0  # of the memory that watches see: what they ask for is there now or not
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
@@ -109,15 +109,20 @@ class Watches:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two watches are called {twice[0]!r}; give each a name of its own")
         self._all = {watch.name: Watching(watch) for watch in watches}
+        for watch in watches:
+            if watch.gate and (watch.gate not in names or watch.gate == watch.name):
+                raise ConfigError(f"watch {watch.name!r} has the gate {watch.gate!r}; name another watch")
 
     @property
     def all(self) -> list[Watching]:
         return list(self._all.values())
 
-    @property
-    def asked(self) -> list[Watching]:
-        """Those that are switched on."""
-        return [watching for watching in self.all if watching.watch.is_on]
+    def of(self, *senses: Sense) -> list[Watching]:
+        """Those by these senses that are switched on and whose gate, if they have one, is open."""
+        return [each for each in self.all if each.watch.by in senses and each.watch.is_on and self._is_open(each.watch.gate)]
+
+    def _is_open(self, gate: str) -> bool:
+        return not gate or self._all[gate].holds
 
     def change(self, watch: Watch, now: Now) -> list[WatchEvent]:
         """Watch so from the next slice on. Raises ConfigError where none of that name is watched."""
@@ -147,6 +152,8 @@ def checked(watch: Watch) -> Watch:
         raise ConfigError(
             f"{told} holds {watch.hold_s:g} s and cools down {watch.cooldown_s:g} s; write up to 60 and up to 86400 seconds"
         )
+    if watch.by not in get_args(Sense):
+        raise ConfigError(f"{told} is watched by {watch.by!r}; write one of {', '.join(get_args(Sense))}")
     if watch.severity not in get_args(Severity):
         raise ConfigError(f"{told} is of severity {watch.severity!r}; write one of {', '.join(get_args(Severity))}")
     return watch

@@ -282,6 +282,41 @@ def test_overload_is_told(film: str, config: Config) -> None:
     assert any(event.kind == "overload" and "were dropped to keep up" in event.text for event in events)
 
 
+def test_held_agent_has_closed_its_devices_and_goes_on_where_it_was(config: Config) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(30), Agent("lavfi:testsrc=size=64x48:rate=8", config=config) as agent:
+            events = agent.events()
+            await agent.until(1.5)
+            await agent.hold()
+            assert agent.is_held
+            await asyncio.sleep(0.3)  # for what was on its way
+            held_s, taken = agent.heard_until_s, agent.counts.pictures_in
+            await asyncio.sleep(1.2)
+            assert (agent.heard_until_s, agent.counts.pictures_in) == (held_s, taken)
+            assert not agent.clip(60.0).pictures
+            assert (await agent.answer(QUESTION)).heard_until_s == held_s  # asked meanwhile
+            agent.resume()
+            await agent.until(held_s + 1.0)
+            assert not agent.is_held
+            assert agent.counts.pictures_in > taken
+            assert agent.lag_s < 2.0
+            assert agent.remembered_s[0] == 0.0
+            counts = agent.counts
+            assert counts.pictures_in == counts.pictures_used + counts.pictures_dropped + counts.pictures_waiting
+            events.close()
+
+    asyncio.run(run())
+
+
+def test_leaving_while_it_is_held_ends_it(config: Config) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), Agent("lavfi:testsrc=size=64x48:rate=8", config=config) as agent:
+            await agent.hold()
+            await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+
+
 def test_agent_needs_a_source() -> None:
     with pytest.raises(DeviceError, match="no source"):
         Agent()

@@ -19,7 +19,7 @@ FLOORS = [
     {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
-    {"watches", "evidence", "outbox", "payload", "homeassistant"},
+    {"watches", "signals", "evidence", "outbox", "payload", "homeassistant"},
     {"aveb"},
     {"lookout"},
     {"agent"},

@@ -235,6 +235,32 @@ def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Con
     assert asyncio.run(run()) == [77.0, b"OFF"]
 
 
+def test_privacy_stops_the_capture_and_survives_a_restart(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[bool]:
+        async with listener(server, "favor/porch/privacy/state") as client:
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                assert (await message(client, "favor/porch/privacy/state")).payload == b"OFF"
+                await client.publish("favor/porch/cmd/privacy", "ON", qos=1)
+                while (await message(client, "favor/porch/privacy/state")).payload != b"ON":
+                    pass
+                held = [agent.is_held]
+                await asyncio.sleep(0.3)
+            agent = Agent(PICTURES, config=config, perceive_every=0)
+            face = Mqtt(agent, on(server), tmp_path)
+            async with agent:
+                running = asyncio.create_task(face.run())
+                await asyncio.sleep(1.0)
+                held.append(agent.is_held and agent.counts.pictures_in == 0)
+                await client.publish("favor/porch/cmd/privacy", "OFF", qos=1)
+                await agent.until(0.5)
+                held.append(agent.is_held)
+                running.cancel()
+                await asyncio.wait({running})
+            return held
+
+    assert asyncio.run(run()) == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("topic", "payload", "complaint"),
     [
@@ -245,6 +271,7 @@ def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Con
         ("ask", b" ", "blank"),
         ("trigger/door/enabled/set", b"maybe", "write ON or OFF"),
         ("trigger/door/cooldown/set", b"-1", "seconds"),
+        ("cmd/privacy", b"perhaps", "write ON or OFF"),
         ("trigger/window/enabled/set", b"ON", "no watch is called 'window'"),
     ],
 )

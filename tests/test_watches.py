@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media import numbered_film
+from media import numbered, numbered_film, tone
 from tiny import talkative_model
 
 from favor_stream.agent import Agent
+from favor_stream.clip import write_film
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError
 from favor_stream.evidence import Archive
 from favor_stream.model import weights
-from favor_stream.records import SLICE_S, Watch, WatchEvent
+from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Clip
 from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, ulid
 
@@ -85,11 +86,23 @@ def test_phases_always_come_in_their_order(chances: list[float], hold_s: float, 
 
 def test_switching_off_ends_what_goes_on_and_asks_no_more() -> None:
     watches = Watches([Watch("door", "it opens"), Watch("bell", "it rings")])
-    door = watches.asked[0]
+    door = watches.of("model")[0]
     told(door, [0.9, 0.9])
     phases = [event.phase for event in watches.change(replace(door.watch, is_on=False), now(2.0))]
     assert phases == ["update", "end"]
-    assert [watching.watch.name for watching in watches.asked] == ["bell"]
+    assert [watching.watch.name for watching in watches.of("model")] == ["bell"]
+
+
+def test_gate_lets_the_model_be_asked_only_while_its_watch_holds() -> None:
+    watches = Watches(
+        [Watch("moving", "something moves", by="motion", on=0.1, off=0.05, hold_s=0.5), Watch("door", "?", gate="moving")]
+    )
+    (moving,) = watches.of("motion", "loudness")
+    asked = []
+    for k, share in enumerate([0.0, 0.3, 0.3, 0.0]):
+        moving.step(share, now((k + 1) / 2))
+        asked.append([watching.watch.name for watching in watches.of("model")])
+    assert asked == [[], ["door"], ["door"], []]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +114,9 @@ def test_switching_off_ends_what_goes_on_and_asks_no_more() -> None:
         ({"on": 1.0}, "off <= on"),
         ({"hold_s": -1.0}, "seconds"),
         ({"severity": "panic"}, "severity"),
+        ({"by": "smell"}, "watched by"),
+        ({"gate": "door"}, "another watch"),
+        ({"gate": "nothing"}, "another watch"),
     ],
 )
 def test_watch_that_cannot_be_is_one_clear_error(fields: dict[str, object], complaint: str) -> None:
@@ -184,6 +200,25 @@ def test_watches_of_the_configuration_are_watched_and_may_be_switched(film: str,
             return [first.phase, *[event.phase async for event in events if isinstance(event, WatchEvent)]]
 
     assert asyncio.run(run()) == ["new", "update", "end"]
+
+
+def test_motion_and_loudness_need_no_model(tmp_path: Path, config: Config) -> None:
+    path = tmp_path / "film.mp4"
+    still, other = numbered(1), 255 - numbered(1)
+    picture_of = [still] * 8 + [still, other] * 4 + [still] * 8  # four a second
+    sound = np.concatenate([np.zeros(2 * RATE, np.float32), tone(2.0), np.zeros(2 * RATE, np.float32)])
+    write_film(path, picture_of, 4.0, sound)
+    told = watched(
+        str(path),
+        config,
+        Watch("moving", "something moves", by="motion", on=0.1, off=0.05, hold_s=0.5),
+        Watch("loud", "it is loud", by="loudness", on=0.1, off=0.05, hold_s=0.5),
+    )
+    begun = {event.watch.name: event.time_s for event in told if event.phase == "new"}
+    ended = {event.watch.name: event.time_s for event in told if event.phase == "end"}
+    assert begun.keys() == ended.keys() == {"moving", "loud"}
+    assert 2.0 < begun["loud"] <= 3.0
+    assert 4.0 < ended["loud"] <= 5.0
 
 
 def test_folder_that_cannot_be_written_is_told_and_so_is_what_happened(film: str, config: Config, tmp_path: Path) -> None:
