@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.broker import Broker
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
+from favor_stream.outlets import Broker
 from favor_stream.records import Answer, Event, Watch
 
 if TYPE_CHECKING:
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
 EMBEDDED = "embedded"
-EXTRAS = {"espeakng_loader": "train", "jiwer": "train", "matplotlib": "train", "aiomqtt": "mqtt", "amqtt": "mqtt"}
+EXTRAS = {
+    "espeakng_loader": "train",
+    "jiwer": "train",
+    "matplotlib": "train",
+    "aiomqtt": "mqtt",
+    "amqtt": "mqtt",
+    "httpx2": "webhook",
+}
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
 
@@ -48,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FavorError as error:
         return _mistake(str(error))
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        extra = next((extra for extra, packages in EXTRAS.items() if error.name in packages), None)
+        if extra is None:
             raise
-        return _mistake(f"{error.name} is not installed; this needs it: pip install --editable '.[{EXTRAS[error.name]}]'")
+        return _mistake(f"{error.name} is not installed; this needs it: pip install --editable '.[{extra}]'")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from favor_stream.broker import Broker
 from favor_stream.errors import ConfigError
+from favor_stream.outlets import Broker, Hook
 from favor_stream.records import Watch
 
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
@@ -45,6 +45,7 @@ WANTED = {
     Path: "a folder in quotes",
     tuple: "tables such as [watches.door]",
     Broker: "a table [mqtt]",
+    Hook: "a table [webhook]",
 }
 
 
@@ -68,6 +69,7 @@ class Config:
     state: Path | None = None  # a folder for what survives a restart; None: `state_folder`
     watches: tuple[Watch, ...] = ()  # in the file: [watches.NAME] with the fields of records.Watch
     mqtt: Broker | None = None  # in the file: [mqtt]
+    webhook: Hook | None = None  # in the file: [webhook]
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
@@ -102,12 +104,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
     """The same keys, each known and each value of its field's type."""
-    known = _kinds(Config) | dict.fromkeys(PATHS, Path) | {"mqtt": Broker}
+    known = _kinds(Config) | dict.fromkeys(PATHS, Path) | {"mqtt": Broker, "webhook": Hook}
     _check_keys(table, known, origin)
     return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
 
 
-def _kinds(record: type[Config] | type[Broker] | type[Watch]) -> dict[str, type]:
+def _kinds(record: type[Config] | type[Broker] | type[Hook] | type[Watch]) -> dict[str, type]:
     """The type of each field's default; a field without a default is a text."""
     return {field.name: str if field.default is MISSING else type(field.default) for field in fields(record)}
 
@@ -126,8 +128,8 @@ def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> ob
         return folder / Path(value).expanduser()
     if kind is tuple and isinstance(value, dict):
         return tuple(_watch(name, each, f"{origin}: [{key}.{name}]") for name, each in value.items())
-    if kind is Broker and isinstance(value, dict):
-        return _broker(value, f"{origin}: [{key}]", folder)
+    if kind in (Broker, Hook) and isinstance(value, dict):
+        return _outlet(kind, value, f"{origin}: [{key}]", folder)
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number of seconds
         return value
     raise ConfigError(f"{origin}: {key} is {value!r} ({type(value).__name__}); write {WANTED[kind]}")
@@ -143,11 +145,12 @@ def _watch(name: str, table: object, origin: str) -> Watch:
     return Watch(name, **settings)
 
 
-def _broker(table: Mapping[str, object], origin: str, folder: Path) -> Broker:
-    known = _kinds(Broker) | dict.fromkeys(("password_file", "ca", "certificate", "key"), Path)
+def _outlet(record: type[Broker] | type[Hook], table: Mapping[str, object], origin: str, folder: Path) -> Broker | Hook:
+    kinds = _kinds(record)
+    known = {key: Path if kind is type(None) else kind for key, kind in kinds.items()}  # None: of a path
     _check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
-    return Broker(**settings)
+    return record(**settings)
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

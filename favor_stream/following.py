@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import aiomqtt
 
-from favor_stream.broker import Broker
 from favor_stream.errors import DeviceError
 from favor_stream.mqtt import connected, discovery_topic
+from favor_stream.outlets import Broker
 
 QUIET_S = 1.0  # without a retained message: there are no more
 

@@ -24,10 +24,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from favor_stream.agent import Agent
-from favor_stream.broker import Broker
 from favor_stream.capture.rtsp import public_address
 from favor_stream.config import Config, state_folder
 from favor_stream.errors import DeviceError, FavorError
+from favor_stream.outlets import Broker
 from favor_stream.records import Event, WatchEvent
 
 STDIN = 0
@@ -37,6 +37,7 @@ REDRAW_S = 0.1
 SVG_COLUMNS, SVG_LINES = 92, 22
 STYLES = {"perceived": "", "question": "bold", "answer": "green", "watch": "bold cyan"}  # any other line is news of a device
 BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
+Outlet = Callable[[], Coroutine[None, None, None]]
 
 
 def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedded: bool = False) -> int:
@@ -107,45 +108,45 @@ class View:
 async def _watch(agent: Agent, config: Config, embedded: bool, view: View, screen: Live | None) -> None:
     questions: asyncio.Queue[str | None] = asyncio.Queue()
     events = agent.events()  # before entering, so that none is missed
-    async with _on_broker(agent, config, embedded) as tell_broker, agent:
+    async with _outlets(agent, config, embedded) as outlets, agent:
         _listen(asyncio.get_running_loop(), view, questions)
         drawing = asyncio.create_task(_draw(agent, view, screen), name="draw")
         telling = asyncio.create_task(_tell(events, view), name="tell")
         answering = asyncio.create_task(_answer(agent, view, questions), name="answer")
-        serving = asyncio.create_task(tell_broker(), name="broker")
+        serving = [asyncio.create_task(outlet(), name="outlet") for outlet in outlets]
         try:
             await telling
             await agent.ended()  # raises what the sources ended with, though somebody may still be typing
             await answering
-            await serving
+            await asyncio.gather(*serving)
         finally:
-            for task in (drawing, telling, answering, serving):
+            for task in (drawing, telling, answering, *serving):
                 task.cancel()
-            await asyncio.wait({drawing, telling, answering, serving})
+            await asyncio.wait({drawing, telling, answering, *serving})
         view.figures = figures(agent)
     if view.plain:
         print(view.figures)
 
 
 @asynccontextmanager
-async def _on_broker(agent: Agent, config: Config, embedded: bool) -> AsyncIterator[Callable[[], Coroutine[None, None, None]]]:
-    """What tells the agent's events to the configured broker, or to one of its own, from now to their end."""
-    broker = config.mqtt or (Broker() if embedded else None)
-    if broker is None:
-        yield _nothing
-        return
-    from favor_stream.mqtt import Mqtt  # an extra
-
+async def _outlets(agent: Agent, config: Config, embedded: bool) -> AsyncIterator[list[Outlet]]:
+    """Who is told of the agent's events besides this view, from now to their end."""
+    folder, outlets = config.state or state_folder(), list[Outlet]()
     async with AsyncExitStack() as stack:
-        if embedded:
+        broker = config.mqtt or (Broker() if embedded else None)
+        if embedded and broker:
             from favor_stream.embedded import embedded_broker
 
             broker = replace(broker, url=await stack.enter_async_context(embedded_broker()))
-        yield Mqtt(agent, broker, config.state or state_folder()).run
+        if broker:
+            from favor_stream.mqtt import Mqtt  # of an extra, as is the next
 
+            outlets.append(Mqtt(agent, broker, folder).run)
+        if config.webhook:
+            from favor_stream.webhook import Webhook
 
-async def _nothing() -> None:
-    """There is no broker."""
+            outlets.append(Webhook(agent, config.webhook, folder).run)
+        yield outlets
 
 
 async def _draw(agent: Agent, view: View, screen: Live | None) -> None:

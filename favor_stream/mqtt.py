@@ -22,9 +22,9 @@ import aiomqtt
 
 from favor_stream import homeassistant, payload
 from favor_stream.agent import Agent
-from favor_stream.broker import Broker
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outbox import Outbox
+from favor_stream.outlets import Broker
 from favor_stream.records import SLICE_S, Event, Watch, WatchEvent
 from favor_stream.version import __version__
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # each other, save within one package.
 FLOORS = [
     {"errors", "records", "version"},
-    {"broker"},
+    {"outlets"},
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"lookout"},
     {"agent"},
     {"training"},
-    {"embedded", "mqtt"},
+    {"embedded", "mqtt", "webhook"},
     {"demo", "doctor", "bench", "live", "following", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},

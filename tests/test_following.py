@@ -16,12 +16,12 @@ from tiny import talkative_model
 
 from favor_stream import following
 from favor_stream.agent import Agent
-from favor_stream.broker import Broker
 from favor_stream.config import Config
 from favor_stream.embedded import embedded_broker
 from favor_stream.errors import DeviceError
 from favor_stream.model import weights
 from favor_stream.mqtt import Mqtt
+from favor_stream.outlets import Broker
 from favor_stream.records import Watch
 
 ALWAYS = Watch("always", "anything happens", on=1e-9, off=1e-10, hold_s=0.5)

@@ -19,11 +19,11 @@ from tiny import talkative_model
 
 from favor_stream import mqtt
 from favor_stream.agent import Agent
-from favor_stream.broker import Broker
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.mqtt import Mqtt
+from favor_stream.outlets import Broker
 from favor_stream.records import Event, Watch, WatchEvent
 from favor_stream.watches import ulid
 

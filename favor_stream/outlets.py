@@ -1,4 +1,4 @@
-"""An MQTT broker as the settings name it. It knows no connection."""
+"""Who is told besides the person at the terminal, as the settings name it: a broker, a web server. It knows no connection."""
 
 from __future__ import annotations
 
@@ -43,9 +43,34 @@ class Broker:
         return f"{self.root}/{self.device}"
 
     def password(self) -> str | None:
-        if self.password_file is None:
-            return os.environ.get("FAVOR_MQTT_PASSWORD")
-        try:
-            return self.password_file.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.password_file}: the password cannot be read ({error}); give a readable file") from error
+        return secret(self.password_file, "FAVOR_MQTT_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A web server that is told each event by POST; raises ConfigError for what cannot be."""
+
+    url: str = ""  # https:// or http://
+    secret_file: Path | None = None  # to sign with; None: the environment's FAVOR_WEBHOOK_SECRET, which must be there then
+    most_waiting: int = 100_000  # events on disk while the server is away; the oldest are dropped beyond
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if address.scheme not in ("http", "https") or not address.hostname or address.password:
+            raise ConfigError("webhook url: expected https://HOST/PATH or http://HOST/PATH, with no password in it")
+
+    def secret(self) -> str:
+        found = secret(self.secret_file, "FAVOR_WEBHOOK_SECRET")
+        if not found:
+            raise ConfigError("the webhook has no secret to sign with; give secret_file or set FAVOR_WEBHOOK_SECRET")
+        return found
+
+
+def secret(path: Path | None, variable: str) -> str | None:
+    """What a file holds, or else the environment; never a setting, which would be seen."""
+    if path is None:
+        return os.environ.get(variable)
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the secret cannot be read ({error}); give a readable file") from error
