@@ -98,10 +98,10 @@ def posted(
             while True:
                 try:
                     async with asyncio.timeout(0.05):
-                        event = await anext(news)
+                        heard = await anext(news)
                 except TimeoutError:
                     return there, told
-                told += [event.text] if event.kind in ("lost", "found", "error") else []
+                told += [heard.text] if heard.kind in ("lost", "found", "error") else []
 
     return asyncio.run(run())
 
