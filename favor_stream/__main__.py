@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
 EMBEDDED = "embedded"
-EXTRAS = {
+EXTRAS: dict[str, set[str | None]] = {
     "espeakng_loader": "train",
     "jiwer": "train",
     "matplotlib": "train",

@@ -85,7 +85,7 @@ def posted(
     async def run() -> tuple[Server, list[str]]:
         async with asyncio.timeout(30), Agent("lavfi:testsrc=size=64x48:rate=4", config=config, perceive_every=0) as agent:
             running = asyncio.create_task(Webhook(agent, Hook(url), folder).run())
-            news, told = agent.events(), []
+            news, told = agent.events(), list[str]()
             for event in sent:
                 agent.publish(event)
             await asyncio.sleep(0.5)
