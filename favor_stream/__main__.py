@@ -34,12 +34,9 @@ EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
 WORLD_FPS = 8.0
 EMBEDDED = "embedded"
 EXTRAS: dict[str, set[str | None]] = {
-    "espeakng_loader": "train",
-    "jiwer": "train",
-    "matplotlib": "train",
-    "aiomqtt": "mqtt",
-    "amqtt": "mqtt",
-    "httpx2": "webhook",
+    "train": {"espeakng_loader", "jiwer", "matplotlib"},
+    "mqtt": {"aiomqtt", "amqtt"},
+    "webhook": {"httpx2"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
