@@ -95,7 +95,7 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
         evidence=arguments.evidence or config.evidence,
         mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
     )
-    return live.run(arguments.source, given, arguments.svg, embedded=arguments.mqtt == EMBEDDED)
+    return live.run(arguments.source, given, arguments.svg, arguments.mqtt == EMBEDDED, arguments.json)
 
 
 def watch_of(text: str) -> Watch:
@@ -294,6 +294,7 @@ def _add_asking(verbs: _Verbs) -> None:
         "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
     )
     live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
+    _add_json(live, "one object a line for each event and each answer, and no view")
 
     events = _added(verbs, "events", _events, "print what agents tell a broker", "favor-stream events --mqtt mqtt://localhost")
     events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import io
+import json
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -23,6 +25,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from favor_stream import payload
 from favor_stream.agent import Agent
 from favor_stream.capture.rtsp import public_address
 from favor_stream.config import Config, state_folder
@@ -40,14 +43,15 @@ BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
 Outlet = Callable[[], Coroutine[None, None, None]]
 
 
-def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedded: bool = False) -> int:
+def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedded: bool = False, json_out: bool = False) -> int:
     """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`.
 
-    What happens is told to the configured broker too; with `embedded` to one that is started here.
+    What happens is told to the configured broker too; with `embedded` to one that is started here. With `json_out` every event
+    and every answer is one JSON object on a line, and there is no view.
     """
     if svg is not None and not svg.parent.is_dir():  # told now rather than after the watching
         raise DeviceError(f"{svg}: {svg.parent} is no folder; choose another file")
-    view = View(" + ".join(map(public_name, sources)), plain=not sys.stdout.isatty())
+    view = View(" + ".join(map(public_name, sources)), plain=json_out or not sys.stdout.isatty(), json_out=json_out)
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
             asyncio.run(_watch(Agent(*sources, config=config), config, embedded, view, screen))
@@ -69,6 +73,7 @@ class View:
 
     title: str
     plain: bool
+    json_out: bool = False  # then objects are printed, and no lines
     figures: str = ""
     typed: str = ""
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LINES))
@@ -79,9 +84,11 @@ class View:
         self.lines.append(line)
         return line
 
-    def tell(self, line: Line) -> None:
-        """Prints a line that is complete, where lines are printed."""
-        if self.plain:
+    def tell(self, line: Line, told: payload.Json | None = None) -> None:
+        """Prints a line that is complete, where lines are printed, or what it tells as JSON."""
+        if self.json_out and told:
+            print(json.dumps(told), flush=True)
+        elif self.plain and not self.json_out:
             print(line.text, flush=True)
 
     def drawn(self, height: int | None = None) -> Group:
@@ -124,7 +131,7 @@ async def _watch(agent: Agent, config: Config, embedded: bool, view: View, scree
                 task.cancel()
             await asyncio.wait({drawing, telling, answering, *serving})
         view.figures = figures(agent)
-    if view.plain:
+    if view.plain and not view.json_out:
         print(view.figures)
 
 
@@ -159,7 +166,8 @@ async def _draw(agent: Agent, view: View, screen: Live | None) -> None:
 
 async def _tell(events: AsyncIterable[Event], view: View) -> None:
     async for event in events:
-        view.tell(view.add(event.kind, f"{event.time_s:7.1f} s  {told(event)}"))
+        line = view.add(event.kind, f"{event.time_s:7.1f} s  {told(event)}")
+        view.tell(line, payload.event(event, datetime.now(UTC)) if isinstance(event, WatchEvent) else payload.news(event))
 
 
 async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]) -> None:
@@ -172,7 +180,7 @@ async def _answer(agent: Agent, view: View, questions: asyncio.Queue[str | None]
                 line.text += piece
         except FavorError as error:  # one bad question does not end the watching
             line.text += str(error)
-        view.tell(line)
+        view.tell(line, {"question": question, "text": line.text.strip()})
 
 
 def told(event: Event) -> str:

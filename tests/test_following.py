@@ -106,3 +106,16 @@ def test_command_line_watches_and_tells(film: str, config: Config, tmp_path: Pat
     assert "mqtt://127.0.0.1:9 cannot be reached" in told
     assert {path.suffix for path in (tmp_path / "proof").iterdir()} == {".jpg", ".mp4"}
     assert (tmp_path / "state" / "favor.sqlite").exists()
+
+
+def test_events_and_answers_can_be_read_by_a_script(film: str, config: Config, tmp_path: Path) -> None:
+    settings = tmp_path / "agent.toml"
+    settings.write_text(
+        f"weights = {str(config.weights)!r}\n[watches.always]\nquestion = 'anything happens'\non = 1e-9\noff = 1e-10\n"
+    )
+    command = [sys.executable, "-m", "favor_stream", "--config", str(settings), "live", film, "--json"]
+    asked = subprocess.run(command, input="what do you see now?\n", capture_output=True, text=True, check=True)
+    told = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert [each["phase"] for each in told if "phase" in each] == ["new", "update", "end"]
+    assert [each["question"] for each in told if "question" in each] == ["what do you see now?"]
+    assert "perceived" in {each.get("kind") for each in told}
