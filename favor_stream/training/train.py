@@ -82,21 +82,24 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start
     """
     keep_memory()
     budget, work = BUDGETS[preset].further() if start else BUDGETS[preset], out / "work"
-    begin(work, {"preset": preset, "seed": seed, "start": start and weights.read_manifest(start)["sha256"]})
+    before = weights.read_manifest(start) if start else {}
+    begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256")})
     torch.manual_seed(seed)
     model, tokenizer = weights.load(start) if start else new_model(seed)
     learning = Run(model, Oracle(model.config, tokenizer), tokenizer, work, np.random.default_rng(seed))
     sorts = teach_senses(learning, budget, seed, is_new=start is None)
     teach_language(learning, budget, seed, sorts, is_new=start is None)
-    rate = GENTLY if start else 1.0
     if without is None:
-        stages = Stage("distil", budget.distil, rate), Stage("join", budget.join, rate)
+        stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
     else:
         model.config = without_idea(model.config, without)
         model.fusion = Fusion(model.config)
         stages = Stage(f"distil-without-{without}", budget.distil // 2), Stage(f"join-without-{without}", budget.join // 4)
     teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
-    finish(learning, out / f"without-{without}" if without else out, {"preset": preset, "seed": seed, "budget": repr(budget)})
+    facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
+    if start:
+        facts["start"] = {name: fact for name, fact in before.items() if name != "config"}
+    finish(learning, out / f"without-{without}" if without else out, facts)
     return 0
 
 
