@@ -53,6 +53,12 @@ def test_many_watches_are_compared_with_one(config: Config) -> None:
     assert all(row.value > 0 for row in rows)
 
 
+def test_telling_is_measured_on_what_really_happened(config: Config) -> None:
+    told, age = bench.telling(config, 4)
+    assert told.value >= 2
+    assert 0.5 < age.value < 60
+
+
 def test_table_is_aligned_and_says_what_was_reached() -> None:
     rows = [
         bench.Row("a", 0.1234, "x", "<= 1", True),
