@@ -125,6 +125,12 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
     return evaluation.run(config, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
 
 
+def _watch(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.aveb import watching
+
+    return watching.calibrate(config, arguments.minutes, arguments.seed, arguments.plot)
+
+
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import bench
 
@@ -314,6 +320,12 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
     _add_json(evaluate)
+
+    watch = _added(verbs, "watch", _watch, "how watches should be set", "favor-stream watch calibrate --minutes 30")
+    watch.add_argument("what", choices=("calibrate",), help="hits against false alarms, for many thresholds")
+    watch.add_argument("--minutes", type=_count, default=30, metavar="N", help="of films never trained on (%(default)s)")
+    watch.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
+    watch.add_argument("--plot", type=Path, metavar="FILE", help="draw them into this file")
 
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
     bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")

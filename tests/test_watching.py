@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from favor_stream.__main__ import main
-from favor_stream.aveb.watching import Span, score, scripts, spans, watches
+from favor_stream.aveb import watching
+from favor_stream.aveb.watching import Observed, Span, score, scripts, spans, watches
 from favor_stream.watches import Watches
 
 TRUE = {"bell": [Span(10.0, 12.0), Span(20.0, 21.0)], "siren": []}
@@ -35,6 +37,25 @@ def test_stream_holds_what_is_watched_and_empty_rooms() -> None:
     assert not spans(drawn[3], 0.0)
     names = {name for script in drawn for name in spans(script, 0.0)}
     assert names & {watching.watch.name for watching in Watches(watches()).all}
+
+
+def test_higher_thresholds_tell_less(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A made-up stream: the first watch is sure while it holds, the second now and then half sure of nothing."""
+    names = [watch.name for watch in watches()]
+    sure = [[0.0] * len(names) for _ in range(240)]
+    for k in range(20, 30):
+        sure[k][0] = 0.97
+    for k in range(100, 200, 10):
+        sure[k][1] = 0.65
+    true = {name: [Span(10.0, 15.0)] if name == names[0] else [] for name in names}
+    monkeypatch.setattr(watching, "observe", lambda *_: Observed(sure, true, []))
+    assert main(["watch", "calibrate", "--plot", str(tmp_path / "curve.png")]) == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    found = {(float(row[0]), float(row[1])): (row[2].strip(), float(row[4])) for row in rows}
+    assert found[0.6, 0.5][1] > 0 == found[0.7, 0.5][1] == found[0.6, 1.0][1]
+    assert found[0.95, 0.5][0] == found[0.6, 0.5][0] == "100.0%"
+    assert found[0.98, 0.5][0] == "0.0%"
+    assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

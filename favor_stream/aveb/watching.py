@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 
 from favor_stream.aveb import world
@@ -18,6 +19,7 @@ from favor_stream.aveb.evaluation import FIRST_SEED, film
 from favor_stream.aveb.lexicon import COLOURS, SHAPES, SOUNDS
 from favor_stream.aveb.script import Script
 from favor_stream.config import Config
+from favor_stream.errors import DeviceError
 from favor_stream.records import SLICE_S, Watch
 from favor_stream.session import load_session
 from favor_stream.watches import BACK_S, Now, Watching
@@ -26,6 +28,8 @@ CLIP_S = 60.0
 EMPTY_EVERY = 4  # of so many clips one is an empty room
 THINGS = [(colour, shape) for n, colour in enumerate(COLOURS) for m, shape in enumerate(SHAPES) if (n + m) % 4 == 0]
 WITHIN_S = 1.0  # of its beginning
+ONS, HOLDS_S = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), (0.5, 1.0)  # settings that are compared
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # what is replayed happens at no time of the world
 BEFORE_S = 1.0  # that may pass between what is told and its end, for it to be told truly
 
 
@@ -35,6 +39,15 @@ class Span:
 
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A stream as the watches saw it."""
+
+    chances: list[list[float]]  # of each slice, of each watch
+    true: dict[str, list[Span]]  # by the watch's name
+    empty: list[Span]  # stretches in which nothing at all happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +85,10 @@ def spans(script: Script, start_s: float) -> dict[str, list[Span]]:
     return out
 
 
-def measure(config: Config, minutes: int, seed: int) -> Score:
-    """Watch `minutes` of stream."""
-    session, all_watching = load_session(config), [Watching(watch) for watch in watches()]
-    questions = [watching.watch.asked for watching in all_watching]
-    told: dict[str, list[float]] = {watching.watch.name: [] for watching in all_watching}
-    true: dict[str, list[Span]] = {name: [] for name in told}
+def observe(config: Config, minutes: int, seed: int) -> Observed:
+    """See `minutes` of stream and note how likely each watch was after each slice."""
+    session, questions, chances = load_session(config), [watch.asked for watch in watches()], []
+    true: dict[str, list[Span]] = {watch.name: [] for watch in watches()}
     empty: list[Span] = []
     for script in scripts(minutes, seed):
         start_s = session.heard_until_s
@@ -86,12 +97,24 @@ def measure(config: Config, minutes: int, seed: int) -> Score:
         empty += [] if script.things or script.noises else [Span(start_s + BEFORE_S, start_s + CLIP_S)]
         for piece in film(script):
             session.see(replace(piece, index=round(session.heard_until_s / SLICE_S)))
-            now = Now(session.heard_until_s, datetime.now(UTC))
-            for watching, chance in zip(all_watching, session.check(questions, BACK_S), strict=True):
-                told[watching.watch.name] += [event.time_s for event in watching.step(chance, now) if event.phase == "new"]
+            chances.append(session.check(questions, BACK_S))
         print(f"\rminute {round(session.heard_until_s / 60)}/{minutes}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return score(true, told, empty, session.heard_until_s)
+    return Observed(chances, true, empty)
+
+
+def judged(observed: Observed, **settings: float) -> Score:
+    """What watches with these settings would have told, against what was true."""
+    told: dict[str, list[float]] = {}
+    for number, watch in enumerate(watches()):
+        watching = Watching(replace(watch, **settings))  # type: ignore[arg-type]
+        told[watch.name] = [
+            event.time_s
+            for k, chances in enumerate(observed.chances)
+            for event in watching.step(chances[number], Now((k + 1) * SLICE_S, NEVER))
+            if event.phase == "new"
+        ]
+    return score(observed.true, told, observed.empty, len(observed.chances) * SLICE_S)
 
 
 def score(true: dict[str, list[Span]], told: dict[str, list[float]], empty: list[Span], stream_s: float) -> Score:
@@ -122,7 +145,8 @@ def covers(span: Span, at_s: float) -> bool:
 
 
 def run(config: Config, minutes: int, seed: int, json_out: bool) -> int:
-    found = measure(config, minutes, seed)
+    """Print how well watches as they are set by default do."""
+    found = judged(observe(config, minutes, seed))
     if json_out:
         print(json.dumps({"seed": seed, **asdict(found)}))
         return 0
@@ -137,3 +161,37 @@ def run(config: Config, minutes: int, seed: int, json_out: bool) -> int:
     verdict = {True: "reached", False: "missed", None: ""}
     print("\n".join(f"| {what} | {value} | {goal} | {verdict[is_reached]} |" for what, value, goal, is_reached in rows))
     return 0
+
+
+def calibrate(config: Config, minutes: int, seed: int, picture: Path | None) -> int:
+    """Print hits against false alarms for many settings of one and the same stream, and draw them."""
+    observed = observe(config, minutes, seed)
+    print("| on | hold_s | told within 1 s | told at all | false alarms, a watch and hour |\n|--:|--:|--:|--:|--:|")
+    curves: dict[float, list[Score]] = {}
+    for hold_s in HOLDS_S:
+        for on in ONS:
+            found = judged(observed, on=on, off=min(on, 0.4), hold_s=hold_s)
+            curves.setdefault(hold_s, []).append(found)
+            print(f"| {on:g} | {hold_s:g} | {found.hit:.1%} | {found.told:.1%} | {found.false_per_hour:.2f} |")
+    if picture:
+        draw(curves, picture)
+    return 0
+
+
+def draw(curves: dict[float, list[Score]], picture: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(5, 4))
+    for hold_s, found in curves.items():
+        axis.plot([each.false_per_hour for each in found], [each.told for each in found], "o-", label=f"hold_s = {hold_s:g}")
+    axis.set(xlabel="false alarms, a watch and hour", ylabel="share of happenings told", ylim=(0, 1.02))
+    axis.legend()
+    figure.tight_layout()
+    try:
+        figure.savefig(picture, dpi=90)
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"{picture}: cannot be written ({error}); give a file such as watches.png") from error
+    pyplot.close(figure)
