@@ -92,6 +92,7 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
     given = replace(
         config,
         watches=(*config.watches, *watches),
+        voice=arguments.voice or config.voice,
         evidence=arguments.evidence or config.evidence,
         mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
     )
@@ -295,6 +296,7 @@ def _add_asking(verbs: _Verbs) -> None:
     live = _added(verbs, "live", _live, "watch a stream and ask at any time", "favor-stream live camera microphone")
     live.add_argument("source", metavar="SOURCE", nargs="+", help=SOURCES)
     live.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
+    live.add_argument("--voice", action="store_true", help="answer questions that are spoken")
     live.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
     live.add_argument(
         "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
@@ -306,7 +308,7 @@ def _add_asking(verbs: _Verbs) -> None:
     events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
     _add_json(events, "whole payloads, one a line")
 
-    broker = _added(verbs, "mqtt", _mqtt, "take a device off a broker", "favor-stream --config agent.toml mqtt remove")
+    broker = _added(verbs, "mqtt", _mqtt, "take a device off a broker", "favor-stream mqtt remove --mqtt mqtt://localhost")
     broker.add_argument("what", choices=("remove",), help="forget all that the device of --config left on its broker")
     broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
 

@@ -28,8 +28,9 @@ from favor_stream.feed import Feed, Listener
 from favor_stream.lookout import Lookout
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
 from favor_stream.ring import Clip, Counts, Ring
-from favor_stream.session import load_session
+from favor_stream.session import SAID_LAST, SPOKEN, load_session
 from favor_stream.signals import Signals
+from favor_stream.voice import Utterances, is_question
 from favor_stream.watches import BACK_S, Now
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
@@ -69,6 +70,8 @@ class Agent:
         self._feed = Feed()
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
         self._lookout = Lookout([*c.watches, *watches], archive, self.clip, self._feed)
+        self._utterances, self._has_spoken = Utterances() if c.voice else None, False
+        self._answered = ""  # what was said last when somebody had finished speaking
         self._signals, self._told = Signals(), ""  # what moves, and what was perceived last
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
@@ -252,6 +255,7 @@ class Agent:
                 self._move()
                 await self._lookout.notice(self._signals, self._now(), self._told)
                 await self._watch()
+                await self._listen()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
                     await self._tell()
                 lost = self._tell_losses(lost)
@@ -293,6 +297,19 @@ class Agent:
             text = f"{pictures} pictures and {sound_s:g} s of sound were dropped to keep up"
             self._feed.publish(Event("overload", self.heard_until_s, text))
         return lost
+
+    async def _listen(self) -> None:
+        """Answer what was said last, if that is a question and somebody has finished it; once, until something else is said."""
+        if self._utterances is None:
+            return
+        self._has_spoken |= self._utterances.step(self._signals.loudness)
+        if not self._has_spoken or self._asking.locked():  # somebody's answer comes first
+            return
+        self._has_spoken = False
+        said = (await self.answer(SAID_LAST)).text
+        if is_question(said) and said != self._answered:
+            self._feed.publish(Event("answer", self.heard_until_s, (await self.answer(SPOKEN)).text))
+        self._answered = said
 
     # Watches.
 

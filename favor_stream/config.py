@@ -61,6 +61,7 @@ class Config:
     picture_hold_s: float = 2.0  # a picture older than this is no longer shown to the model
     pictures_per_s: float = 4.0  # pictures taken from the camera; the rest are passed over
     max_answer_tokens: int = 64
+    voice: bool = False  # whether questions that are spoken are answered
     threads: int = 0  # of torch; 0: its own choice
     log_level: str = "warning"  # one of LOG_LEVELS
     evidence: Path | None = None  # a folder for snapshots and clips of what watches saw; None: none are kept

@@ -28,6 +28,8 @@ USEFUL = {  # package: what it is for
     "opencv-python-headless": "cameras that FFmpeg cannot open, and the generated world",
     "sounddevice": "microphones",
     "espeakng-loader": "training (pip install --editable '.[train]')",
+    "aiomqtt": "MQTT brokers (pip install --editable '.[mqtt]')",
+    "httpx2": "webhooks (pip install --editable '.[webhook]')",
 }
 ENGINES = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}  # package: the extra that brings it
 LIST_MICROPHONES = """

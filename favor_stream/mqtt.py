@@ -92,6 +92,10 @@ class Mqtt:
             elif event.kind == "perceived":
                 self._tell("scene", payload.shortened(event.text).encode())
                 self._tell("scene/attributes", to_bytes(payload.news(event)))
+            elif event.kind == "answer":
+                self._tell("answer/last", payload.shortened(event.text).encode())
+                self._tell("answer/last/attributes", to_bytes(payload.news(event)))
+                await self._queue("answer/spoken", payload.news(event))
             elif event.kind in ("held", "resumed"):
                 self._tell("privacy/state", ON_OFF[event.kind == "held"])
             elif event.kind == "error":

@@ -51,7 +51,7 @@ class Answer:
 class Event:
     """Something worth telling: a perception, a lost device, a device that came back."""
 
-    kind: str  # "perceived" | "lost" | "found" | "held" | "resumed" | "ended" | "overload" | "error" | "watch"
+    kind: str  # "perceived" | "lost" | "found" | "held" | "resumed" | "ended" | "overload" | "answer" | "error" | "watch"
     time_s: float  # the session's clock
     text: str
 

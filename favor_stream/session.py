@@ -24,7 +24,8 @@ from favor_stream.records import SLICE_S, Slice
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
 FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
-NOW = ("what do you see now?", "what do you hear now?", "what was said last?")  # how it is asked what it perceives
+SAID_LAST, SPOKEN = "what was said last?", "answer the spoken question"  # how it is asked what somebody has asked aloud
+NOW = ("what do you see now?", "what do you hear now?", SAID_LAST)  # how it is asked what it perceives
 
 
 def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tokens: int = 16) -> Room:

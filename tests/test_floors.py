@@ -19,7 +19,7 @@ FLOORS = [
     {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
-    {"watches", "signals", "evidence", "outbox", "payload", "homeassistant"},
+    {"watches", "signals", "voice", "evidence", "outbox", "payload", "homeassistant"},
     {"aveb"},
     {"lookout"},
     {"agent"},

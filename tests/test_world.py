@@ -16,7 +16,7 @@ from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, pict
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES
 from favor_stream.aveb.view import view
-from favor_stream.session import NOW
+from favor_stream.session import NOW, SAID_LAST, SPOKEN
 
 BUSY = 0  # the seed of a script to which every kind of question can be put
 
@@ -260,7 +260,7 @@ def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
 
 def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:
     known = {wording for kind in kinds.KINDS.values() for wording in kind.wordings}
-    assert set(NOW) <= known
+    assert {*NOW, SAID_LAST, SPOKEN} <= known
 
 
 def test_speech_is_there_where_it_is_required() -> None:
