@@ -198,6 +198,11 @@ class Agent:
         return self._ring.clip(last_s)
 
     @property
+    def sources(self) -> list[str]:
+        """Names of the devices and films, as they may be shown."""
+        return [source.name for source in self._running]
+
+    @property
     def counts(self) -> Counts:
         """Pictures and samples in, used and lost."""
         return self._counts_before + self._ring.counts

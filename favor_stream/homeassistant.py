@@ -5,7 +5,7 @@ Source: home-assistant.io/integrations/mqtt, device discovery. It knows topics a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from favor_stream.records import Watch
@@ -15,11 +15,24 @@ STATS_EVERY_S = 30.0
 SUPPORT = "https://arxiv.org/abs/2310.05863"  # of the model; the project has no page of its own yet
 
 
-def discovery(device: str, name: str, root: str, watches: Sequence[Watch], version: str) -> Json:
-    """The message for `<prefix>/device/favor_<device>/config`; `root` is where the device's topics begin."""
+def discovery(device: str, name: str, root: str, watches: Sequence[Watch], sources: Mapping[str, str], version: str) -> Json:
+    """The message for `<prefix>/device/favor_<device>/config`.
+
+    `root` is where the device's topics begin; `sources` are names by their part of a topic.
+    """
     parts = general(root, [watch.name for watch in watches])
     for watch in watches:
         parts |= of_watch(root, watch)
+    for topic, source in sources.items():
+        parts[f"source_{topic}"] = {
+            "platform": "binary_sensor",
+            "name": source,
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "state_topic": f"{root}/source/{topic}/status",
+            "payload_on": "online",
+            "payload_off": "offline",
+        }
     for key, part in parts.items():
         part["unique_id"] = f"favor_{device}_{key}"
         part["default_entity_id"] = f"{part['platform']}.favor_{device.replace('-', '_')}_{key}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -89,6 +90,8 @@ class Mqtt:
         async for event in self._events:
             if isinstance(event, WatchEvent):
                 await self._collect_watch(event)
+            elif event.source:
+                self._tell(f"source/{slug(event.source)}/status", ONLINE if event.kind == "found" else OFFLINE)
             elif event.kind == "perceived":
                 self._tell("scene", payload.shortened(event.text).encode())
                 self._tell("scene/attributes", to_bytes(payload.news(event)))
@@ -98,6 +101,7 @@ class Mqtt:
                 await self._queue("answer/spoken", payload.news(event))
             elif event.kind in ("held", "resumed"):
                 self._tell("privacy/state", ON_OFF[event.kind == "held"])
+                self._tell_sources()
             elif event.kind == "error":
                 await self._queue("error", {"code": "agent", **payload.news(event)})
 
@@ -138,9 +142,15 @@ class Mqtt:
             self._tell(f"trigger/{watch.name}/cooldown/state", b"%g" % watch.cooldown_s)
             self._states.setdefault(f"{self._topic}/trigger/{watch.name}/state", ON_OFF[False])
         self._tell("privacy/state", ON_OFF[self._agent.is_held])
+        self._tell_sources()
         if self._broker.discovery:
-            found = homeassistant.discovery(self._broker.device, self._broker.name, self._topic, watches, __version__)
+            sources = {slug(name): name for name in self._agent.sources}
+            found = homeassistant.discovery(self._broker.device, self._broker.name, self._topic, watches, sources, __version__)
             self._states[discovery_topic(self._broker)] = to_bytes(found)
+
+    def _tell_sources(self) -> None:
+        for name in self._agent.sources:
+            self._tell(f"source/{slug(name)}/status", OFFLINE if self._agent.is_held else ONLINE)
 
     def _tell(self, topic: str, state: bytes) -> None:
         self._states[f"{self._topic}/{topic}"] = self._untold[f"{self._topic}/{topic}"] = state
@@ -304,6 +314,11 @@ COMMANDS: dict[str, Callable[[Mqtt, str], Awaitable[None]]] = {
     "cmd/snapshot": Mqtt._snapshot,
     "cmd/reset_memory": Mqtt._forget,
 }
+
+
+def slug(name: str) -> str:
+    """A source's name as a part of a topic."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64] or "source"
 
 
 def discovery_topic(broker: Broker) -> str:

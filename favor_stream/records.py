@@ -54,6 +54,7 @@ class Event:
     kind: str  # "perceived" | "lost" | "found" | "held" | "resumed" | "ended" | "overload" | "answer" | "error" | "watch"
     time_s: float  # the session's clock
     text: str
+    source: str = ""  # the device that it is about, as it may be shown
 
 
 Sense = Literal["model", "motion", "loudness"]
@@ -94,7 +95,7 @@ class Evidence:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchEvent(Event):
     """One watch began to hold, is known better, or has ended; all phases of one happening carry one id."""
 

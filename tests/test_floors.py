@@ -30,7 +30,7 @@ FLOORS = [
     {"__main__"},
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
-FACES = {"demo", "live", "mqtt", "web", "robot"}
+FACES = {"demo", "live", "mqtt", "webhook", "following", "web", "robot"}
 INSIDES = {"session", "llm", "cache", "model", "encoder"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 

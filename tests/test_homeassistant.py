@@ -12,7 +12,7 @@ from favor_stream.homeassistant import discovery
 from favor_stream.records import Watch
 
 WATCHES = [Watch("front_door", "the door opens"), Watch("bell", "a bell sounds")]
-FOUND = discovery("porch-2", "Porch", "favor/porch-2", WATCHES, "0.1.0")
+FOUND = discovery("porch-2", "Porch", "favor/porch-2", WATCHES, {"rtsp_cam": "rtsp://cam"}, "0.1.0")
 PARTS: dict[str, dict[str, Any]] = FOUND["components"]
 # What each platform needs beside platform and unique_id (home-assistant.io/integrations, MQTT platforms).
 NEEDED = {
@@ -62,3 +62,9 @@ def test_each_watch_has_a_state_a_switch_and_a_cooldown() -> None:
 
 def test_figures_that_no_longer_come_expire() -> None:
     assert all(part["expire_after"] == 90 for part in PARTS.values() if part.get("state_topic") == "favor/porch-2/stats")
+
+
+def test_each_source_says_whether_it_is_connected() -> None:
+    part = PARTS["source_rtsp_cam"]
+    assert (part["device_class"], part["payload_on"], part["payload_off"]) == ("connectivity", "online", "offline")
+    assert part["state_topic"] == "favor/porch-2/source/rtsp_cam/status"

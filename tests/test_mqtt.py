@@ -51,7 +51,17 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitt
 
 def happening(number: int) -> WatchEvent:
     at = datetime.now(UTC)
-    return WatchEvent("watch", number, "the door opens", ulid(at), DOOR, "new", 0.995, max(0.0, number - 1), at)
+    return WatchEvent(
+        kind="watch",
+        time_s=number,
+        text="the door opens",
+        id=ulid(at),
+        watch=DOOR,
+        phase="new",
+        confidence=0.995,
+        started_s=max(0.0, number - 1),
+        captured_at=at,
+    )
 
 
 @asynccontextmanager
@@ -197,6 +207,21 @@ def test_home_assistant_that_has_just_started_is_told_again(
             return bool(await message(client, "homeassistant/device/favor_porch/config"))
 
     assert asyncio.run(run())
+
+
+def test_source_that_is_lost_is_offline_until_it_is_found(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[object]:
+        async with connected(config, on(server), tmp_path) as (agent, _):
+            (name,) = agent.sources
+            topic = f"favor/porch/source/{mqtt.slug(name)}/status"
+            async with listener(server, topic) as client:
+                seen = [(await message(client, topic)).payload]
+                for kind in ("lost", "found"):
+                    agent.publish(Event(kind, 1.0, f"{name}: {kind}", name))
+                    seen.append((await message(client, topic)).payload)
+                return seen
+
+    assert asyncio.run(run()) == [b"online", b"offline", b"online"]
 
 
 def test_question_is_answered_and_the_last_answer_is_kept(server: Mosquitto, config: Config, tmp_path: Path) -> None:

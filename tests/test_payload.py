@@ -15,7 +15,18 @@ from favor_stream.evidence import shown
 from favor_stream.records import Watch, WatchEvent
 
 AT = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
-EVENT = WatchEvent("watch", 12.5, "sees a star", "01X", Watch("star", "a star appears"), "new", 0.91239, 11.5, AT, 2)
+EVENT = WatchEvent(
+    kind="watch",
+    time_s=12.5,
+    text="sees a star",
+    id="01X",
+    watch=Watch("star", "a star appears"),
+    phase="new",
+    confidence=0.91239,
+    started_s=11.5,
+    captured_at=AT,
+    suppressed=2,
+)
 
 
 def test_times_are_utc_and_say_what_the_event_rests_on() -> None:

@@ -74,7 +74,17 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def happening(number: int) -> WatchEvent:
     at = datetime.now(UTC)
-    return WatchEvent("watch", number, "the door opens", ulid(at), DOOR, "new", 0.9, max(0.0, number - 1), at)
+    return WatchEvent(
+        kind="watch",
+        time_s=number,
+        text="the door opens",
+        id=ulid(at),
+        watch=DOOR,
+        phase="new",
+        confidence=0.9,
+        started_s=max(0.0, number - 1),
+        captured_at=at,
+    )
 
 
 def posted(

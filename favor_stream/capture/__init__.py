@@ -80,7 +80,7 @@ class Source(ABC):
         self._ring.end(self._sound, self._pictures)
 
     def _tell(self, kind: str, text: str) -> None:
-        self._on_event(Event(kind, self._ring.elapsed_s, text))
+        self._on_event(Event(kind, self._ring.elapsed_s, text, self.name))
 
 
 class LiveSource(Source):

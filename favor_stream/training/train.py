@@ -94,7 +94,7 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start
     else:
         model.config = without_idea(model.config, without)
         model.fusion = Fusion(model.config)
-        stages = Stage(f"distil-without-{without}", budget.distil // 2), Stage(f"join-without-{without}", budget.join // 4)
+        stages = Stage(f"distil-without-{without}", budget.distil // 3), Stage(f"join-without-{without}", budget.join // 8)
     teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
     facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
     if start:
