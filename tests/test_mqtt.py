@@ -215,7 +215,7 @@ def test_source_that_is_lost_is_offline_until_it_is_found(server: Mosquitto, con
             (name,) = agent.sources
             topic = f"favor/porch/source/{mqtt.slug(name)}/status"
             async with listener(server, topic) as client:
-                seen = [(await message(client, topic)).payload]
+                seen: list[object] = [(await message(client, topic)).payload]
                 for kind in ("lost", "found"):
                     agent.publish(Event(kind, 1.0, f"{name}: {kind}", name))
                     seen.append((await message(client, topic)).payload)
