@@ -46,7 +46,7 @@ class Budget:
     def further(self) -> Budget:
         """For weights that know most of it already."""
         data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
-        return replace(self, **data, language=self.language // 5, distil=self.distil // 2, join=2 * self.join // 3)
+        return replace(self, **data, language=self.language // 5, distil=self.distil // 2, join=2 * self.join // 5)
 
 
 BUDGETS = {
