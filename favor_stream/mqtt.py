@@ -156,6 +156,10 @@ class Mqtt:
         self._states[f"{self._topic}/{topic}"] = self._untold[f"{self._topic}/{topic}"] = state
         self._something.set()
 
+    def _tell_all(self) -> None:
+        self._untold |= self._states
+        self._something.set()
+
     async def _queue(self, topic: str, told: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(self._outbox.put, f"{self._topic}/{topic}", to_bytes(told))
@@ -189,9 +193,8 @@ class Mqtt:
             await client.subscribe(f"{self._topic}/{topic}", qos=1)
         if self._broker.discovery:
             await client.subscribe(f"{self._broker.discovery}/status")
-        self._untold |= self._states
         self._untold[f"{self._topic}/availability"] = ONLINE
-        self._something.set()
+        self._tell_all()
         if self._is_lost:
             self._is_lost = False
             self._agent.publish(Event("found", self._agent.heard_until_s, f"{self._broker.url} is back"))
@@ -229,9 +232,7 @@ class Mqtt:
             topic = message.topic.value
             if topic == f"{self._broker.discovery}/status":
                 if message.payload == ONLINE:
-                    await asyncio.sleep(random.uniform(0, BIRTH_WAIT_S))
-                    self._untold |= self._states
-                    self._something.set()
+                    asyncio.get_running_loop().call_later(random.uniform(0, BIRTH_WAIT_S), self._tell_all)
             elif not message.retain:  # a command that was left lying about is nobody's wish now
                 await self._obey(topic.removeprefix(f"{self._topic}/"), message)
 
@@ -303,6 +304,9 @@ class Mqtt:
             ) from error
 
     async def _restore(self) -> None:
+        if self._agent.is_held:
+            text = f"privacy is on since an earlier run: no device is opened until {self._topic}/cmd/privacy is OFF"
+            self._agent.publish(Event("held", self._agent.heard_until_s, text))
         for watch in self._agent.watches:
             with suppress(KeyError, TypeError, ConfigError):  # a file of another version
                 await self._agent.change(replace(watch, **self._kept["watches"][watch.name]))
