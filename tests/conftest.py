@@ -8,6 +8,8 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
+from favor_stream.config import Config
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: weights come from the tree or not at all
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads and a forked child warn each other
 
@@ -34,3 +36,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{report.longrepr[2]} (FAVOR_REQUIRE_REAL=1 says that it must be there)"
     return report
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Settings that name a tiny random model."""
+    from tiny import talkative_model  # here, with torch
+
+    from favor_stream.model import weights
+
+    folder = tmp_path_factory.mktemp("tiny")
+    weights.save(folder, *talkative_model(), {})
+    return Config(weights=folder, max_answer_tokens=8)

@@ -14,7 +14,6 @@ from pathlib import Path
 import av
 import pytest
 from media import numbered_film
-from tiny import talkative_model
 
 from favor_stream.agent import Agent
 from favor_stream.capture.container import Heard, Seen
@@ -22,17 +21,9 @@ from favor_stream.capture.file import File
 from favor_stream.clip import write_clip
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
-from favor_stream.model import weights
 from favor_stream.records import Event, Slice
 
 QUESTION = "what do you see now?"
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tiny")
-    weights.save(folder, *talkative_model(), {})
-    return Config(weights=folder, max_answer_tokens=8)
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,12 @@ import aiomqtt
 import pytest
 from media import numbered_film
 from mosquitto import free_port
-from tiny import talkative_model
 
 from favor_stream import following
 from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.embedded import embedded_broker
 from favor_stream.errors import DeviceError
-from favor_stream.model import weights
 from favor_stream.mqtt import Mqtt
 from favor_stream.outlets import Broker
 from favor_stream.records import Watch
@@ -32,13 +30,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     numbered_film(path, seconds=4.0)
     return str(path)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tiny")
-    weights.save(folder, *talkative_model(), {})
-    return Config(weights=folder, max_answer_tokens=8)
 
 
 def test_first_try_shows_an_event_and_leaves_no_ghost(

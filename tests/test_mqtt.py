@@ -8,35 +8,29 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
+from happenings import DOOR, happening
 from mosquitto import PASSWORD, USER, Mosquitto
-from tiny import talkative_model
 
 from favor_stream import mqtt
 from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError
-from favor_stream.model import weights
 from favor_stream.mqtt import Mqtt
 from favor_stream.outlets import Broker
-from favor_stream.records import Event, Watch, WatchEvent
-from favor_stream.watches import ulid
+from favor_stream.records import Event
 
 pytestmark = pytest.mark.device
-DOOR = Watch("door", "the door opens", on=0.99, off=0.98)  # of which the tiny model is never so sure
 PICTURES = "lavfi:testsrc=size=64x48:rate=4"
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tiny")
-    weights.save(folder, *talkative_model(), {})
-    return Config(weights=folder, max_answer_tokens=8, watches=(DOOR,))
+@pytest.fixture
+def config(config: Config) -> Config:
+    return replace(config, watches=(DOOR,))
 
 
 @pytest.fixture
@@ -47,21 +41,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitt
     started = Mosquitto(tmp_path)
     yield started
     started.kill()
-
-
-def happening(number: int) -> WatchEvent:
-    at = datetime.now(UTC)
-    return WatchEvent(
-        kind="watch",
-        time_s=number,
-        text="the door opens",
-        id=ulid(at),
-        watch=DOOR,
-        phase="new",
-        confidence=0.995,
-        started_s=max(0.0, number - 1),
-        captured_at=at,
-    )
 
 
 @asynccontextmanager

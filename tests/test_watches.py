@@ -14,14 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media import numbered, numbered_film, tone
-from tiny import talkative_model
 
 from favor_stream.agent import Agent
 from favor_stream.clip import write_film
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError
 from favor_stream.evidence import Archive
-from favor_stream.model import weights
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Clip
 from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, ulid
@@ -141,13 +139,6 @@ def test_words_that_are_true_or_not_become_a_question() -> None:
 
 
 # In an agent
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tiny")
-    weights.save(folder, *talkative_model(), {})
-    return Config(weights=folder, max_answer_tokens=8)
 
 
 @pytest.fixture(scope="module")

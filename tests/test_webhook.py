@@ -9,26 +9,22 @@ import hmac
 import json
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from happenings import happening
 from mosquitto import free_port
-from tiny import talkative_model
 
 from favor_stream import webhook
 from favor_stream.agent import Agent
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError
-from favor_stream.model import weights
 from favor_stream.outlets import Hook
-from favor_stream.records import Watch, WatchEvent
-from favor_stream.watches import ulid
+from favor_stream.records import WatchEvent
 from favor_stream.webhook import Webhook
 
 SECRET = "s3cret"
-DOOR = Watch("door", "the door opens")
 
 
 class Server(ThreadingHTTPServer):
@@ -58,33 +54,11 @@ class Handler(BaseHTTPRequestHandler):
         """Silent."""
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tiny")
-    weights.save(folder, *talkative_model(), {})
-    return Config(weights=folder)
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAVOR_WEBHOOK_SECRET", SECRET)
     monkeypatch.setattr(webhook, "FIRST_WAIT_S", 0.05)
     monkeypatch.setattr(webhook, "LONGEST_WAIT_S", 0.2)
-
-
-def happening(number: int) -> WatchEvent:
-    at = datetime.now(UTC)
-    return WatchEvent(
-        kind="watch",
-        time_s=number,
-        text="the door opens",
-        id=ulid(at),
-        watch=DOOR,
-        phase="new",
-        confidence=0.9,
-        started_s=max(0.0, number - 1),
-        captured_at=at,
-    )
 
 
 def posted(
