@@ -72,9 +72,9 @@ class Watch:
 
     name: str  # its id in topics and files: lower case, digits and underscores
     question: str  # "do you see a red circle now?", or words that are true or not: "a red circle appears"
-    on: float = 0.7  # from which it holds
+    on: float = 0.85  # from which it holds
     off: float = 0.4  # below which it holds no longer
-    hold_s: float = 1.0  # for which it must hold before it is told, and be gone before that is told
+    hold_s: float = 0.5  # for which it must hold before it is told, and be gone before that is told
     cooldown_s: float = 10.0  # after its end in which it is not told anew, only counted
     severity: Severity = "detection"
     is_on: bool = True  # False: it waits to be switched on

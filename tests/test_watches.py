@@ -25,6 +25,7 @@ from favor_stream.ring import Clip
 from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, ulid
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
+DOOR = Watch("door", "it opens", on=0.7, off=0.4, hold_s=1.0)
 ALWAYS = Watch("always", "anything happens", on=1e-9, off=1e-10, hold_s=0.5)
 
 
@@ -41,24 +42,24 @@ def told(watching: Watching, chances: list[float], after_s: float = 0.0) -> list
 
 def test_happening_is_told_once_then_with_evidence_then_at_its_end() -> None:
     chances = [0.1, 0.9, 0.9, *[0.8] * 10, 0.1, 0.1, 0.1]
-    assert told(Watching(Watch("door", "it opens")), chances) == [("new", 1.5), ("update", 3.5), ("end", 7.5)]
+    assert told(Watching(DOOR), chances) == [("new", 1.5), ("update", 3.5), ("end", 7.5)]
 
 
 def test_short_happening_has_its_evidence_before_its_end() -> None:
-    assert [phase for phase, _ in told(Watching(Watch("door", "it opens")), [0.9, 0.9, 0.1, 0.1])] == ["new", "update", "end"]
+    assert [phase for phase, _ in told(Watching(DOOR), [0.9, 0.9, 0.1, 0.1])] == ["new", "update", "end"]
 
 
 @pytest.mark.parametrize("chances", [[0.9, 0.1] * 10, [0.6] * 20, [0.1] * 20])
 def test_what_flickers_or_stays_between_the_thresholds_is_not_told(chances: list[float]) -> None:
-    assert told(Watching(Watch("door", "it opens", on=0.7, off=0.4)), chances) == []
+    assert told(Watching(DOOR), chances) == []
 
 
 def test_between_the_thresholds_it_goes_on() -> None:
-    assert [phase for phase, _ in told(Watching(Watch("door", "it opens")), [0.9, 0.9, *[0.5] * 20])] == ["new", "update"]
+    assert [phase for phase, _ in told(Watching(DOOR), [0.9, 0.9, *[0.5] * 20])] == ["new", "update"]
 
 
 def test_what_begins_while_it_cools_down_is_counted_and_told_with_the_next() -> None:
-    watching = Watching(Watch("door", "it opens", cooldown_s=5.0))
+    watching = Watching(replace(DOOR, cooldown_s=5.0))
     told(watching, [0.9, 0.9, 0.1, 0.1])
     assert told(watching, [0.9, 0.9, *[0.9] * 20, 0.1, 0.1], after_s=2.0) == []  # begun too soon, it stays untold
     assert watching.suppressed == 1
@@ -67,7 +68,7 @@ def test_what_begins_while_it_cools_down_is_counted_and_told_with_the_next() -> 
 
 
 def test_phases_of_one_happening_share_an_id_and_know_its_best_moment() -> None:
-    watching = Watching(Watch("door", "it opens"))
+    watching = Watching(DOOR)
     events = [e for k, c in enumerate([0.8, 0.8, 0.95, 0.1, 0.1]) for e in watching.step(c, now((k + 1) / 2))]
     assert len({event.id for event in events}) == 1
     assert [event.confidence for event in events] == [0.8, 0.95, 0.95]
@@ -76,14 +77,14 @@ def test_phases_of_one_happening_share_an_id_and_know_its_best_moment() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=120), st.floats(0, 5), st.floats(0, 20))
 def test_phases_always_come_in_their_order(chances: list[float], hold_s: float, cooldown_s: float) -> None:
-    watching = Watching(Watch("door", "it opens", hold_s=hold_s, cooldown_s=cooldown_s))
+    watching = Watching(replace(DOOR, hold_s=hold_s, cooldown_s=cooldown_s))
     phases = [phase for phase, _ in told(watching, chances)]
     phases += [event.phase for event in watching.stop(now(len(chances) * SLICE_S + 1))]
     assert phases == ["new", "update", "end"] * (len(phases) // 3)
 
 
 def test_switching_off_ends_what_goes_on_and_asks_no_more() -> None:
-    watches = Watches([Watch("door", "it opens"), Watch("bell", "it rings")])
+    watches = Watches([DOOR, Watch("bell", "it rings")])
     door = watches.of("model")[0]
     told(door, [0.9, 0.9])
     phases = [event.phase for event in watches.change(replace(door.watch, is_on=False), now(2.0))]
@@ -119,7 +120,7 @@ def test_gate_lets_the_model_be_asked_only_while_its_watch_holds() -> None:
 )
 def test_watch_that_cannot_be_is_one_clear_error(fields: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        Watches([replace(Watch("door", "it opens"), **fields)])  # type: ignore[arg-type]
+        Watches([replace(DOOR, **fields)])  # type: ignore[arg-type]
 
 
 def test_two_watches_of_one_name_are_refused() -> None:
