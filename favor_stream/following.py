@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import suppress
 
 import aiomqtt
@@ -12,6 +13,7 @@ from favor_stream.errors import DeviceError
 from favor_stream.mqtt import connected, discovery_topic
 from favor_stream.outlets import Broker
 
+AGAIN_S = 0.5  # before a broker that is not there is tried again
 QUIET_S = 1.0  # without a retained message: there are no more
 
 
@@ -22,14 +24,21 @@ def run(broker: Broker, json_out: bool) -> int:
 
 
 async def _follow(broker: Broker, json_out: bool) -> None:
-    try:
-        async with connected(broker) as client:
-            await client.subscribe(f"{broker.root}/+/event/+", qos=1)
-            async for message in client.messages:
-                with suppress(ValueError, KeyError, TypeError):  # somebody else's message
-                    print(_line(message, json_out), flush=True)
-    except aiomqtt.MqttError as error:
-        raise _away(broker, error) from error
+    """Waits for a broker that is not there, or not there any more."""
+    is_told = False
+    while True:
+        try:
+            async with connected(broker) as client:
+                is_told = False
+                await client.subscribe(f"{broker.root}/+/event/+", qos=1)
+                async for message in client.messages:
+                    with suppress(ValueError, KeyError, TypeError):  # somebody else's message
+                        print(_line(message, json_out), flush=True)
+        except aiomqtt.MqttError as error:
+            if not is_told:
+                print(f"waiting for a broker at {broker.url} ({error})", file=sys.stderr, flush=True)
+            is_told = True
+            await asyncio.sleep(AGAIN_S)
 
 
 def _line(message: aiomqtt.Message, json_out: bool) -> str:
@@ -61,8 +70,4 @@ async def _remove(broker: Broker) -> int:
     except TimeoutError:
         return emptied
     except aiomqtt.MqttError as error:
-        raise _away(broker, error) from error
-
-
-def _away(broker: Broker, error: Exception) -> DeviceError:
-    return DeviceError(f"{broker.url} cannot be reached ({error}); is a broker running there? `live --mqtt embedded` starts one")
+        raise DeviceError(f"{broker.url} cannot be reached ({error}); start the broker, or give another --mqtt") from error

@@ -36,10 +36,12 @@ def test_first_try_shows_an_event_and_leaves_no_ghost(
     film: str, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def run() -> int:
-        async with asyncio.timeout(30), embedded_broker(free_port()) as url:
-            broker = Broker(url, device="porch")
-            looking = asyncio.create_task(following._follow(broker, json_out=False))
-            await asyncio.sleep(0.5)
+        port = free_port()
+        broker = Broker(f"mqtt://127.0.0.1:{port}", device="porch")
+        looking = asyncio.create_task(following._follow(broker, json_out=False))  # before there is a broker
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30), embedded_broker(port):
+            await asyncio.sleep(1.5)
             agent = Agent(film, config=config, watches=[ALWAYS])
             face = Mqtt(agent, broker, tmp_path)
             async with agent:
@@ -51,7 +53,9 @@ def test_first_try_shows_an_event_and_leaves_no_ghost(
             return emptied
 
     assert asyncio.run(run()) > 5
-    lines = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert told.err.count("waiting for a broker") == 1
     assert [line.split()[1:3] for line in lines] == [["porch", f"[{phase}]"] for phase in ("new", "update", "end")]
 
 
@@ -72,8 +76,8 @@ def test_message_of_somebody_else_is_passed_over(capsys: pytest.CaptureFixture[s
 
 def test_taken_port_and_missing_broker_are_one_clear_error() -> None:
     port = free_port()
-    with pytest.raises(DeviceError, match="is a broker running there"):
-        following.run(Broker(f"mqtt://127.0.0.1:{port}"), json_out=False)
+    with pytest.raises(DeviceError, match="start the broker"):
+        following.remove(Broker(f"mqtt://127.0.0.1:{port}"))
 
     async def twice() -> None:
         async with embedded_broker(port), embedded_broker(port):
