@@ -94,7 +94,8 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start
     else:
         model.config = without_idea(model.config, without)
         model.fusion = Fusion(model.config)
-        stages = Stage(f"distil-without-{without}", budget.distil // 3), Stage(f"join-without-{without}", budget.join // 8)
+        short = math.ceil(budget.distil / 3), math.ceil(budget.join / 8)
+        stages = Stage(f"distil-without-{without}", short[0]), Stage(f"join-without-{without}", short[1])
     teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
     facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
     if start:
