@@ -50,6 +50,6 @@ install: .venv/dev.stamp
 
 # What the tests need includes what the demo needs, so that a demo after a test installs nothing.
 .venv/dev.stamp: .venv/torch.stamp pyproject.toml
-	@echo "==> installing favor_stream with what training, MQTT and tests need"
-	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,dev]'
+	@echo "==> installing favor_stream with what training, outlets, voice and tests need"
+	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,metrics,voice,schema,dev]'
 	@touch .venv/run.stamp $@

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from favor_stream import __version__
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
-from favor_stream.outlets import Broker
+from favor_stream.outlets import Broker, Page
 from favor_stream.records import Answer, Event, Watch
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ EXTRAS: dict[str, set[str | None]] = {
     "train": {"espeakng_loader", "jiwer", "matplotlib"},
     "mqtt": {"aiomqtt", "amqtt"},
     "webhook": {"httpx2"},
+    "metrics": {"prometheus_client"},
+    "voice": {"silero_vad", "onnxruntime"},
+    "schema": {"llguidance"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
@@ -95,6 +98,7 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
         voice=arguments.voice or config.voice,
         evidence=arguments.evidence or config.evidence,
         mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
+        metrics=Page(port=arguments.metrics) if arguments.metrics else config.metrics,
     )
     return live.run(arguments.source, given, arguments.svg, arguments.mqtt == EMBEDDED, arguments.json)
 
@@ -120,10 +124,13 @@ def _mqtt(arguments: argparse.Namespace, config: Config) -> int:
 def _eval(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb import evaluation, watching
 
-    if arguments.tasks == "watches":
-        return watching.run(config, arguments.limit, arguments.seed, arguments.json)
     tasks = arguments.tasks.split(",") if arguments.tasks else None
-    return evaluation.run(config, tasks, arguments.limit, arguments.seed, arguments.json, arguments.beside)
+    if tasks != [watching.TASK]:
+        asked = [task for task in tasks if task != watching.TASK] if tasks else None
+        evaluation.run(config, asked, arguments.limit, arguments.seed, arguments.json, arguments.beside)
+    if tasks and watching.TASK in tasks:
+        watching.run(config, arguments.limit, arguments.seed, arguments.json)
+    return 0
 
 
 def _watch(arguments: argparse.Namespace, config: Config) -> int:
@@ -135,7 +142,7 @@ def _watch(arguments: argparse.Namespace, config: Config) -> int:
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import bench
 
-    return bench.run(config, arguments.quick, arguments.json)
+    return bench.run(config, arguments.quick, arguments.json, arguments.watches)
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:
@@ -301,6 +308,7 @@ def _add_asking(verbs: _Verbs) -> None:
     live.add_argument(
         "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
     )
+    live.add_argument("--metrics", type=_count, metavar="PORT", help="serve figures to Prometheus at this port of this machine")
     live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
     _add_json(live, "one object a line for each event and each answer, and no view")
 
@@ -317,7 +325,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate = _added(
         verbs, "eval", _eval, "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50"
     )
-    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks; `watches` alone: N minutes of watching")
+    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching")
     evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films, or minutes (%(default)s)")
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
@@ -331,6 +339,7 @@ def _add_measuring(verbs: _Verbs) -> None:
 
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
     bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")
+    bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only what so many cost, against one")
     _add_json(bench)
 
     doctor = _added(verbs, "doctor", _doctor, "what this machine has and what it lacks", "favor-stream doctor --json")
@@ -388,6 +397,11 @@ def _count(text: str) -> int:
     if _number(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Besides one, which all are compared with."""
+    return tuple(count for each in text.split(",") if (count := _count(each)) > 1)
 
 
 def _number(text: str) -> int:

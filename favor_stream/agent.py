@@ -8,16 +8,17 @@ async with Agent("film.mp4") as agent:
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from favor_stream.capture import Source, open_source
 from favor_stream.clip import snapshot_jpeg
@@ -29,7 +30,7 @@ from favor_stream.lookout import Lookout
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
 from favor_stream.ring import Clip, Counts, Ring
 from favor_stream.session import SAID_LAST, SPOKEN, load_session
-from favor_stream.signals import Signals
+from favor_stream.signals import Hearing, Signals
 from favor_stream.voice import Utterances, is_question
 from favor_stream.watches import BACK_S, Now
 
@@ -37,6 +38,7 @@ OPENING_S = 5.0  # how long entering waits for a first slice before it lets a sl
 TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
 LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
 Result = TypeVar("Result")
+Schema = Mapping[str, Any]
 
 
 class Agent:
@@ -67,12 +69,15 @@ class Agent:
         )
         self._ring, self._ring_start_s, self._counts_before = self._new_ring(), 0.0, Counts()
         self._resumed: asyncio.Event | None = None  # while devices are held closed: to be set when they may open again
+        self._switching = asyncio.Lock()  # held while devices are being opened again or closed
         self._feed = Feed()
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
-        self._lookout = Lookout([*c.watches, *watches], archive, self.clip, self._feed)
+        watches = [*c.watches, *watches]
+        self._lookout = Lookout(watches, archive, self.clip, self._look, self._feed)
         self._utterances, self._has_spoken = Utterances() if c.voice else None, False
         self._answered = ""  # what was said last when somebody had finished speaking
-        self._signals, self._told = Signals(), ""  # what moves, and what was perceived last
+        self._signals = Signals(hearing() if c.voice or any(watch.by == "speech" for watch in watches) else None)
+        self._told = ""  # what was perceived last
         self._model_thread = ThreadPoolExecutor(1, "model")
         self._reader_thread = ThreadPoolExecutor(1, "reader")
         self._devices = ExitStack()
@@ -108,10 +113,13 @@ class Agent:
 
     # What users call.
 
-    async def ask(self, question: str, keep: bool = False) -> AsyncGenerator[str, None]:
-        """The answer piece by piece; leaving the loop early stops it. ConfigError for an empty or too long question."""
+    async def ask(self, question: str, keep: bool = False, schema: Schema | None = None) -> AsyncGenerator[str, None]:
+        """The answer piece by piece; leaving the loop early stops it. ConfigError for an empty or too long question.
+
+        With a JSON `schema` the answer fills it; ConfigError for one that cannot be filled, or not within `max_answer_tokens`.
+        """
         async with self._asking:
-            self._pieces = pieces = await self._compute(lambda: self._session.ask(question, keep))
+            self._pieces = pieces = await self._compute(lambda: self._session.ask(question, keep, schema))
             try:
                 while (piece := await self._compute(lambda: next(pieces, None))) is not None:
                     yield piece
@@ -120,10 +128,10 @@ class Agent:
                     # Shielded: a cancelled question must still be taken off the memory.
                     await asyncio.shield(self._compute(pieces.close))
 
-    async def answer(self, question: str, keep: bool = False) -> Answer:
+    async def answer(self, question: str, keep: bool = False, schema: Schema | None = None) -> Answer:
         """The whole answer with its times."""
         started_s, first_s, pieces = time.monotonic(), None, []
-        async with aclosing(self.ask(question, keep)) as answer:
+        async with aclosing(self.ask(question, keep, schema)) as answer:
             async for piece in answer:
                 first_s = first_s or time.monotonic() - started_s
                 pieces.append(piece)
@@ -143,7 +151,10 @@ class Agent:
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
-        if self._resumed is None:
+        async with self._switching:
+            if self._resumed is not None:  # perhaps about to open
+                self._resumed.clear()
+                return
             self.begin_held()
             await self._loop.run_in_executor(self._reader_thread, self._devices.close)
             self.publish(Event("held", self.heard_until_s, "devices are closed"))
@@ -160,7 +171,7 @@ class Agent:
 
     @property
     def is_held(self) -> bool:
-        return self._resumed is not None
+        return self._resumed is not None and not self._resumed.is_set()
 
     def publish(self, event: Event) -> None:
         """Tell all listeners: for faces, which have losses of their own."""
@@ -192,6 +203,21 @@ class Agent:
     async def change(self, watch: Watch) -> None:
         """Watch so from now on: `replace(watch, is_on=False)`, say. ConfigError where none of its name is watched."""
         await self._lookout.change(watch, self._now())
+
+    def fire(self, name: str) -> None:
+        """Tell the watch of that name with the next slice; ConfigError where none is by "manual"."""
+        self._lookout.fire(name)
+
+    async def pause(self) -> None:
+        """Go on perceiving and answering, and watch nothing until `unpause`."""
+        await self._lookout.pause(self._now())
+
+    def unpause(self) -> None:
+        self._lookout.is_paused = False
+
+    @property
+    def is_paused(self) -> bool:
+        return self._lookout.is_paused
 
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
@@ -274,9 +300,12 @@ class Agent:
         """Go on with a new ring once the devices may be opened: the clock of the old one has run on."""
         self._counts_before, self._ring = self._counts_before + self._ring.counts, self._new_ring()
         self._ring_start_s = self.heard_until_s
-        await resumed.wait()
-        await self._loop.run_in_executor(self._reader_thread, self._open)
-        self._resumed = None
+        while self._resumed is not None:
+            await resumed.wait()
+            async with self._switching:
+                if resumed.is_set():  # still
+                    await self._loop.run_in_executor(self._reader_thread, self._open)
+                    self._resumed = None
         self.publish(Event("resumed", self.heard_until_s, "devices are open again"))
 
     def _see(self, piece: Slice) -> None:
@@ -307,7 +336,7 @@ class Agent:
         """Answer what was said last, if that is a question and somebody has finished it; once, until something else is said."""
         if self._utterances is None:
             return
-        self._has_spoken |= self._utterances.step(self._signals.loudness)
+        self._has_spoken |= self._utterances.step(self._signals.speech)
         if not self._has_spoken or self._asking.locked():  # somebody's answer comes first
             return
         self._has_spoken = False
@@ -323,12 +352,18 @@ class Agent:
 
     async def _watch(self) -> None:
         """Ask every watch of the slice that was just seen, in one pass; not while somebody's answer is being written."""
-        asked = self._lookout.asked
+        asked = self._lookout.asked(self._now())
         if not asked or self._asking.locked():
             return
         questions = [watching.watch.asked for watching in asked]
         chances = await self._compute(lambda: self._session.check(questions, BACK_S))
         await self._lookout.judge(asked, chances, self._now(), self._told)
+
+    async def _look(self, watch: Watch) -> str | None:
+        """Its second look's answer; None while somebody else is being answered, who may be slow to take it."""
+        if self._asking.locked():
+            return None
+        return (await self.answer(watch.look, schema=watch.schema and json.loads(watch.schema) or None)).text
 
     def _move(self) -> None:
         """Wakes whoever waits for the stream's time."""
@@ -370,6 +405,13 @@ class Agent:
         await asyncio.to_thread(self._reader_thread.shutdown)
         await asyncio.to_thread(self._model_thread.shutdown)
         return lost
+
+
+def hearing() -> Hearing:
+    """Who tells speech from noise; of an extra, so only where it is wanted."""
+    from favor_stream.vad import VoiceActivity
+
+    return VoiceActivity()
 
 
 assert SLICE_S > TAKE_S  # a wait for a slice never lasts longer than a slice

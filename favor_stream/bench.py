@@ -60,9 +60,15 @@ class Row:
     reached: bool | None  # None: there is no goal, the figure is for information
 
 
-def run(config: Config, quick: bool, json_out: bool) -> int:
-    """Measure everything and print it; `quick` streams 4 minutes instead of an hour."""
-    rows = [
+def run(config: Config, quick: bool, json_out: bool, watches: tuple[int, ...] = ()) -> int:
+    """Measure everything and print it, or so many `watches` against one; `quick` streams 4 minutes instead of an hour."""
+    rows = watching(config, watches, minutes=1 if quick else 10) if watches else everything(config, quick)
+    print(json.dumps([asdict(row) for row in rows]) if json_out else table(rows))
+    return 0
+
+
+def everything(config: Config, quick: bool) -> list[Row]:
+    return [
         *endless(config, minutes=4 if quick else 60),
         *first_token(config, minutes=(1,) if quick else (1, 4, 16)),
         *watching(config, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else 10),
@@ -71,8 +77,6 @@ def run(config: Config, quick: bool, json_out: bool) -> int:
         *telling(config, seconds=10 if quick else 60),
         *capture_share(seconds=5 if quick else 20),
     ]
-    print(json.dumps([asdict(row) for row in rows]) if json_out else table(rows))
-    return 0
 
 
 def table(rows: list[Row]) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from favor_stream.errors import ConfigError
-from favor_stream.outlets import Broker, Hook
+from favor_stream.outlets import Broker, Hook, Page
 from favor_stream.records import Watch
 
+Record = TypeVar("Record")
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -30,6 +31,7 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "threads": (0, 1_024),
 }
 PATHS = ("weights", "evidence", "state")  # settings that are paths
+OUTLETS: dict[str, type] = {"mqtt": Broker, "webhook": Hook, "metrics": Page}  # settings that are tables
 
 
 def state_folder() -> Path:
@@ -46,6 +48,7 @@ WANTED = {
     tuple: "tables such as [watches.door]",
     Broker: "a table [mqtt]",
     Hook: "a table [webhook]",
+    Page: "a table [metrics]",
 }
 
 
@@ -71,6 +74,7 @@ class Config:
     watches: tuple[Watch, ...] = ()  # in the file: [watches.NAME] with the fields of records.Watch
     mqtt: Broker | None = None  # in the file: [mqtt]
     webhook: Hook | None = None  # in the file: [webhook]
+    metrics: Page | None = None  # in the file: [metrics]
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
@@ -105,12 +109,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
     """The same keys, each known and each value of its field's type."""
-    known = _kinds(Config) | dict.fromkeys(PATHS, Path) | {"mqtt": Broker, "webhook": Hook}
+    known = _kinds(Config) | dict.fromkeys(PATHS, Path) | OUTLETS
     _check_keys(table, known, origin)
     return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
 
 
-def _kinds(record: type[Config] | type[Broker] | type[Hook] | type[Watch]) -> dict[str, type]:
+def _kinds(record: type[Any]) -> dict[str, type]:
     """The type of each field's default; a field without a default is a text."""
     return {field.name: str if field.default is MISSING else type(field.default) for field in fields(record)}
 
@@ -129,7 +133,7 @@ def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> ob
         return folder / Path(value).expanduser()
     if kind is tuple and isinstance(value, dict):
         return tuple(_watch(name, each, f"{origin}: [{key}.{name}]") for name, each in value.items())
-    if kind in (Broker, Hook) and isinstance(value, dict):
+    if kind in OUTLETS.values() and isinstance(value, dict):
         return _outlet(kind, value, f"{origin}: [{key}]", folder)
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number of seconds
         return value
@@ -137,21 +141,28 @@ def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> ob
 
 
 def _watch(name: str, table: object, origin: str) -> Watch:
-    """One watch; whether its values can be watched is checked where it is."""
     known = {field: kind for field, kind in _kinds(Watch).items() if field != "name"}
     if not isinstance(table, dict) or "question" not in table:
         raise ConfigError(f'{origin}: expected a table with a question; write question = "a red circle appears"')
     _check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, Path()) for key, value in table.items()}
-    return Watch(name, **settings)
+    return _made(Watch, origin, name=name, **settings)
 
 
-def _outlet(record: type[Broker] | type[Hook], table: Mapping[str, object], origin: str, folder: Path) -> Broker | Hook:
+def _outlet(record: type, table: Mapping[str, object], origin: str, folder: Path) -> object:
     kinds = _kinds(record)
     known = {key: Path if kind is type(None) else kind for key, kind in kinds.items()}  # None: of a path
     _check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
-    return record(**settings)
+    return _made(record, origin, **settings)
+
+
+def _made(record: Callable[..., Record], origin: str, **settings: object) -> Record:
+    """A record that checks itself, and says where it comes from."""
+    try:
+        return record(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -30,6 +30,9 @@ USEFUL = {  # package: what it is for
     "espeakng-loader": "training (pip install --editable '.[train]')",
     "aiomqtt": "MQTT brokers (pip install --editable '.[mqtt]')",
     "httpx2": "webhooks (pip install --editable '.[webhook]')",
+    "prometheus_client": "a page of figures (pip install --editable '.[metrics]')",
+    "silero_vad": "spoken questions (pip install --editable '.[voice]')",
+    "llguidance": "answers that fill a JSON schema (pip install --editable '.[schema]')",
 }
 ENGINES = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}  # package: the extra that brings it
 LIST_MICROPHONES = """

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import aiomqtt
 
@@ -13,6 +14,7 @@ from favor_stream.errors import DeviceError
 from favor_stream.mqtt import connected, discovery_topic
 from favor_stream.outlets import Broker
 
+OLDEST = "3.1.1"  # which every broker speaks
 AGAIN_S = 0.5  # before a broker that is not there is tried again
 QUIET_S = 1.0  # without a retained message: there are no more
 
@@ -28,7 +30,7 @@ async def _follow(broker: Broker, json_out: bool) -> None:
     is_told = False
     while True:
         try:
-            async with connected(broker) as client:
+            async with connected(replace(broker, protocol=OLDEST)) as client:
                 is_told = False
                 await client.subscribe(f"{broker.root}/+/event/+", qos=1)
                 async for message in client.messages:
@@ -58,7 +60,7 @@ def remove(broker: Broker) -> int:
 async def _remove(broker: Broker) -> int:
     emptied = 0
     try:
-        async with connected(broker) as client:
+        async with connected(replace(broker, protocol=OLDEST)) as client:
             await client.subscribe(discovery_topic(broker))
             await client.subscribe(f"{broker.topic}/#")
             while True:

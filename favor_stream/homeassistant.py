@@ -77,6 +77,20 @@ def general(root: str, names: list[str]) -> dict[str, Json]:
             "state_topic": f"{root}/privacy/state",
             "command_topic": f"{root}/cmd/privacy",
         },
+        "pause": {
+            "platform": "switch",
+            "name": "Pause",
+            "state_topic": f"{root}/paused/state",
+            "command_topic": f"{root}/cmd/pause",
+        },
+        "status": {
+            "platform": "sensor",
+            "name": "Status",
+            "state_topic": f"{root}/status",
+            "value_template": "{{ value_json.state }}",
+            "json_attributes_topic": f"{root}/status",
+            **diagnostic,
+        },
         "snapshot": {"platform": "button", "name": "Snapshot", "command_topic": f"{root}/cmd/snapshot"},
         "reset_memory": {
             "platform": "button",
@@ -91,6 +105,14 @@ def general(root: str, names: list[str]) -> dict[str, Json]:
             "unit_of_measurement": "s",
             "state_class": "measurement",
             "value_template": "{{ value_json.lag_s }}",
+        },
+        "latency": {
+            **stats,
+            "name": "Latency p95",
+            "device_class": "duration",
+            "unit_of_measurement": "ms",
+            "state_class": "measurement",
+            "value_template": "{{ value_json.latency_ms.p95 }}",
         },
         "dropped": {
             **stats,
@@ -112,10 +134,11 @@ def sensor(name: str, topic: str) -> Json:
 
 
 def of_watch(root: str, watch: Watch) -> dict[str, Json]:
-    """Whether it holds, a switch and its cooldown."""
+    """Whether it holds, a switch, its cooldown and threshold; a button, where it is fired by hand."""
     topic, name = f"{root}/trigger/{watch.name}", watch.name.replace("_", " ").capitalize()
     settable = {"entity_category": "config"}
-    return {
+    fire = {"platform": "button", "name": name, "command_topic": f"{topic}/fire"}
+    return ({f"fire_{watch.name}": fire} if watch.by == "manual" else {}) | {
         f"holds_{watch.name}": {
             "platform": "binary_sensor",
             "name": name,
@@ -130,14 +153,21 @@ def of_watch(root: str, watch: Watch) -> dict[str, Json]:
             **settable,
         },
         f"cooldown_{watch.name}": {
-            "platform": "number",
-            "name": f"{name}: cooldown",
-            "state_topic": f"{topic}/cooldown/state",
-            "command_topic": f"{topic}/cooldown/set",
-            "min": 0,
-            "max": 86_400,
+            **number(f"{name}: cooldown", f"{topic}/cooldown", 0, 86_400),
             "unit_of_measurement": "s",
-            "mode": "box",
-            **settable,
         },
+        f"threshold_{watch.name}": {**number(f"{name}: threshold", f"{topic}/threshold", 0.01, 0.99), "step": 0.01},
+    }
+
+
+def number(name: str, topic: str, least: float, most: float) -> Json:
+    return {
+        "platform": "number",
+        "name": name,
+        "state_topic": f"{topic}/state",
+        "command_topic": f"{topic}/set",
+        "min": least,
+        "max": most,
+        "mode": "box",
+        "entity_category": "config",
     }

@@ -144,7 +144,7 @@ async def _outlets(agent: Agent, config: Config, embedded: bool) -> AsyncIterato
         if embedded and broker:
             from favor_stream.embedded import embedded_broker
 
-            broker = replace(broker, url=await stack.enter_async_context(embedded_broker()))
+            broker = replace(broker, url=await stack.enter_async_context(embedded_broker()), protocol="3.1.1")
         if broker:
             from favor_stream.mqtt import Mqtt  # of an extra, as is the next
 
@@ -153,6 +153,10 @@ async def _outlets(agent: Agent, config: Config, embedded: bool) -> AsyncIterato
             from favor_stream.webhook import Webhook
 
             outlets.append(Webhook(agent, config.webhook, folder).run)
+        if config.metrics:
+            from favor_stream.metrics import Metrics
+
+            outlets.append(Metrics(agent, config.metrics).run)
         yield outlets
 
 

@@ -5,8 +5,9 @@ It knows the prompt's words and the cache; it knows nothing of pictures, sound o
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -15,6 +16,7 @@ from transformers import LlamaForCausalLM
 
 from favor_stream.cache import Mark, Room, WindowCache
 from favor_stream.errors import ConfigError
+from favor_stream.form import Form
 
 QUESTION = "{question}"
 BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
@@ -86,19 +88,26 @@ class Llm:
         self._commit(start_s, end_s)
 
     def generate(
-        self, question: str, extra: Tensor | None = None, max_tokens: int = 64, keep: bool = False
+        self,
+        question: str,
+        extra: Tensor | None = None,
+        max_tokens: int = 64,
+        keep: bool = False,
+        schema: Mapping[str, Any] | None = None,
     ) -> Generator[str, None, None]:
         """Answers greedily, piece by piece, whole characters only. Closing the generator early stops the answer.
 
         `extra` [N, D] are the open window's tokens, seen by this question alone. With `keep`, the question and what was said stay
-        in the cache as a text segment, without `extra`.
+        in the cache as a text segment, without `extra`. With a JSON `schema` only what fills it is said.
 
-        Raises `ConfigError` at once for a question that is blank, holds a control token, or leaves `branch_tokens` no room.
+        Raises `ConfigError` at once for a question that is blank, holds a control token, or leaves `branch_tokens` no room, and
+        for a schema that cannot be filled; at the end for an answer that has not filled it.
         """
         question_ids = self._ask_ids(question)
         ending = 1 + len(self._encode(self.prompt.resume)) if keep else 0
         self.cache.require(_length(extra) + len(question_ids) + max_tokens + ending, "the question with its answer")
-        return self._answer(question_ids, extra, max_tokens, keep)
+        form = None if schema is None else Form(schema, self.tokenizer, self._eos)
+        return self._answer(question_ids, extra, max_tokens, keep, form)
 
     def probability(self, questions: Sequence[str], extra: Tensor | None = None, back: int | None = None) -> list[float]:
         """P(yes) against P(no) for each question, all read in one pass where `branch_tokens` has the room, else in a few.
@@ -112,7 +121,7 @@ class Llm:
             self.cache.require(_length(extra) + len(question_ids), "the question")
         room = self.cache.room.branch_tokens - _length(extra)
         with self.cache.looking_back(back):
-            return [chance for group in _packs(asked, room) for chance in self._chances(group, extra)]
+            return [chance for tree in trees(asked, room) for chance in self._chances(tree, extra)]
 
     def mark(self) -> Mark:
         """Remembers this place, to `rewind` to until the next eviction."""
@@ -164,30 +173,39 @@ class Llm:
 
     # Questions
 
-    def _answer(self, question_ids: list[int], extra: Tensor | None, max_tokens: int, keep: bool) -> Generator[str, None, None]:
+    def _answer(
+        self, question_ids: list[int], extra: Tensor | None, max_tokens: int, keep: bool, form: Form | None
+    ) -> Generator[str, None, None]:
         self._check_free()
         before = self.cache.mark()
         spoken: list[int] = []
         try:
-            yield from self._speak(self._embed(question_ids, extra), spoken, max_tokens)
+            yield from self._speak(self._embed(question_ids, extra), spoken, max_tokens, form)
         finally:
             self.cache.rewind(before)
             if keep and spoken:
                 self._keep(question_ids + spoken)
 
-    def _speak(self, embeddings: Tensor, spoken: list[int], max_tokens: int) -> Iterator[str]:
+    def _speak(self, embeddings: Tensor, spoken: list[int], max_tokens: int, form: Form | None) -> Iterator[str]:
         """Decodes greedily from embeddings [N, D], noting each token in `spoken` before its text is given out."""
         text = _Text(self.tokenizer)
         while len(spoken) < max_tokens:
-            token = int(self._logits(self._read(embeddings)[-1]).argmax())
+            logits = self._logits(self._read(embeddings)[-1])
+            token = int((form.allow(logits.cpu()) if form else logits).argmax())
             if token == self._eos:
                 break
             spoken.append(token)
+            if form:
+                form.take(token)
             if piece := text.piece(spoken):
                 yield piece
             embeddings = self._embed([token])
         if piece := text.piece(spoken, is_last=True):
             yield piece
+        if form and not form.is_filled:
+            raise ConfigError(
+                f"the answer has not filled its schema within {max_tokens} tokens; ask for less or raise max_answer_tokens"
+            )
 
     def _keep(self, dialogue_ids: list[int]) -> None:
         """Reads the dialogue once more, behind the windows alone, and remembers it at the stream's present time."""
@@ -195,15 +213,15 @@ class Llm:
         now_s = self.remembered_s[1]
         self._commit(now_s, now_s, is_text=True)
 
-    def _chances(self, asked: Sequence[list[int]], extra: Tensor | None) -> list[float]:
+    def _chances(self, asked: Tree, extra: Tensor | None) -> list[float]:
         """P(yes) of several questions in one pass; what some of them begin with is read once."""
-        before, tree = self.cache.mark(), woven(asked)
-        positions, mask = self.cache.branching(tree.parents, shared=_length(extra))
+        before = self.cache.mark()
+        positions, mask = self.cache.branching(asked.parents, shared=_length(extra))
         try:
-            hidden = self._read(self._embed(tree.tokens, extra), positions, mask)
+            hidden = self._read(self._embed(asked.tokens, extra), positions, mask)
         finally:
             self.cache.rewind(before)
-        last = torch.tensor(tree.ends) + _length(extra)
+        last = torch.tensor(asked.ends) + _length(extra)
         logits = self._logits(hidden[last.to(hidden.device)])  # [questions, vocabulary]
         chances: list[float] = (logits[:, self._yes] - logits[:, self._no]).sigmoid().tolist()
         return chances
@@ -270,35 +288,41 @@ def _length(extra: Tensor | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Several lists of tokens, woven into one: what begins alike is there once."""
+    """Lists of tokens woven into one: what begins alike is there once."""
 
-    tokens: list[int]
-    parents: list[int]  # of each token; -1: it begins a list
-    ends: list[int]  # where each list ends
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)  # of each token; -1: it begins a list
+    ends: list[int] = field(default_factory=list)  # where each list ends
+    _places: dict[tuple[int, int], int] = field(default_factory=dict)  # of a token behind its parent
 
-
-def woven(lists: Sequence[list[int]]) -> Tree:
-    tree, places = Tree([], [], []), dict[tuple[int, int], int]()
-    for tokens in lists:
-        at = -1
+    def shared(self, tokens: Sequence[int]) -> list[int]:
+        """Where the first of these tokens lie, as far as they are there already."""
+        places = list[int]()
         for token in tokens:
-            step = (at, token)
-            if step not in places:
-                places[step] = len(tree.tokens)
-                tree.tokens.append(token)
-                tree.parents.append(at)
-            at = places[step]
-        tree.ends.append(at)
-    return tree
+            place = self._places.get((places[-1] if places else -1, token))
+            if place is None:
+                break
+            places.append(place)
+        return places
+
+    def add(self, tokens: Sequence[int]) -> None:
+        places = self.shared(tokens)
+        at = places[-1] if places else -1
+        for token in tokens[len(places) :]:
+            self._places[at, token] = len(self.tokens)
+            self.parents.append(at)
+            at = len(self.tokens)
+            self.tokens.append(token)
+        self.ends.append(at)
 
 
-def _packs(asked: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]:
-    """Groups neighbours so that each group, woven, fits into `room`."""
-    group: list[list[int]] = []
-    for question_ids in asked:
-        if group and len(woven([*group, question_ids]).tokens) > room:
-            yield group
-            group = []
-        group.append(question_ids)
-    if group:
-        yield group
+def trees(lists: Iterable[list[int]], room: int) -> Iterator[Tree]:
+    """The lists in their order, in as few trees as have room for them."""
+    tree = Tree()
+    for tokens in lists:
+        if tree.ends and len(tree.tokens) + len(tokens) - len(tree.shared(tokens)) > room:
+            yield tree
+            tree = Tree()
+        tree.add(tokens)
+    if tree.ends:
+        yield tree

@@ -6,20 +6,23 @@ It knows the feed and the folder of evidence; it knows no model and no device.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
-from favor_stream.errors import DeviceError
+from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed
-from favor_stream.records import SLICE_S, Event, Evidence, Watch, WatchEvent
+from favor_stream.records import SLICE_S, Event, Evidence, Sense, Watch, WatchEvent
 from favor_stream.ring import Clip
 from favor_stream.signals import Signals
-from favor_stream.watches import Now, Watches, Watching
+from favor_stream.watches import Now, Watches, Watching, is_within
 
 BEFORE_S = 3.0  # of what came before, on a clip
 MOST_CLIPS = 8  # that wait to be written; what happens meanwhile is told without one
+UNMODELLED: tuple[Sense, ...] = ("motion", "scene", "loudness", "speech", "schedule", "manual")
 Write = Callable[[Archive, str, Clip], Evidence | None]
+Look = Callable[[Watch], Awaitable[str | None]]
 
 
 class Lookout:
@@ -28,9 +31,13 @@ class Lookout:
     Clips are written by a task of its own, `run`, so that they hold up neither perceiving nor the first word of what is next.
     """
 
-    def __init__(self, watches: Sequence[Watch], archive: Archive | None, clip: Callable[[float], Clip], feed: Feed) -> None:
-        """`clip` gives the last seconds of what was captured."""
-        self._watches, self._archive, self._clip, self._feed = Watches(watches), archive, clip, feed
+    def __init__(
+        self, watches: Sequence[Watch], archive: Archive | None, clip: Callable[[float], Clip], look: Look, feed: Feed
+    ) -> None:
+        """`clip` gives the last seconds of what was captured; `look` answers a watch's second look, None where it cannot now."""
+        self._watches, self._archive, self._clip, self._look, self._feed = Watches(watches), archive, clip, look, feed
+        self._fired: set[str] = set()  # watches that somebody has fired since the last slice
+        self.is_paused = False
         self._unproven: asyncio.Queue[tuple[WatchEvent, Clip | None] | None] = asyncio.Queue()  # None: there are no more
         self._last: dict[str, WatchEvent] = {}  # as they were told, of happenings that have not ended
 
@@ -38,22 +45,60 @@ class Lookout:
     def watches(self) -> list[Watch]:
         return [watching.watch for watching in self._watches.all]
 
-    @property
-    def asked(self) -> list[Watching]:
-        """Those that the model is to be asked about now."""
-        return self._watches.of("model")
+    def asked(self, now: Now) -> list[Watching]:
+        """Those that the model is to be asked about."""
+        return [] if self.is_paused else self._watches.of("model", now=now)
 
     async def notice(self, signals: Signals, now: Now, perceived: str) -> None:
-        """Tell what needs no model, which may open a gate for what does."""
-        values = {"motion": signals.motion, "loudness": signals.loudness}
-        noticing = self._watches.of("motion", "loudness")
-        await self.judge(noticing, [values[watching.watch.by] for watching in noticing], now, perceived)
+        """Tell what needs no model, which may open a gate for what does; what is behind a gate that has closed, ends."""
+        if self.is_paused:
+            return
+        noticing = self._watches.of(*UNMODELLED, now=now)
+        await self.judge(noticing, [self._value(watching.watch, signals, now) for watching in noticing], now, perceived)
+        self._fired.clear()
+        for watching in self._watches.shut(now):
+            await self._tell(watching.stop(now), perceived)
+
+    def _value(self, watch: Watch, signals: Signals, now: Now) -> float:
+        if watch.by == "schedule":
+            return float(is_within(watch.hours, now))
+        if watch.by == "manual":
+            return float(watch.name in self._fired)
+        value: float = getattr(signals, watch.by)
+        return value
 
     async def judge(self, asked: Sequence[Watching], chances: Sequence[float], now: Now, perceived: str) -> None:
         """Tell what follows from these chances; `perceived` puts in words what there is to perceive."""
         for watching, chance in zip(asked, chances, strict=True):
-            if watching.watch.is_on:  # still
-                await self._tell(watching.step(chance, now), perceived)
+            if self.is_paused or not watching.watch.is_on:  # since they were asked
+                continue
+            events = watching.step(chance, now)
+            if watching.watch.look and any(event.phase == "new" for event in events):
+                events = await self._looked(watching, events)
+            await self._tell(events, perceived)
+
+    async def _looked(self, watching: Watching, events: list[WatchEvent]) -> list[WatchEvent]:
+        """What is left of them after a second look; all, where there could be none."""
+        try:
+            text = await self._look(watching.watch)
+        except FavorError as error:
+            self._feed.publish(Event("error", events[0].time_s, f"watch {watching.watch.name!r}: no second look: {error}"))
+            return events
+        if text is None:
+            return events
+        return watching.look(text, json.loads(text) if watching.watch.schema else None)
+
+    def fire(self, name: str) -> None:
+        """Somebody wants it told. Raises ConfigError where no watch of that name is fired by hand."""
+        manual = [watch.name for watch in self.watches if watch.by == "manual"]
+        if name not in manual:
+            raise ConfigError(f"no watch by hand is called {name!r}; expected one of: {', '.join(manual) or 'none is set'}")
+        self._fired.add(name)
+
+    async def pause(self, now: Now) -> None:
+        """Watch nothing until `is_paused` is False again; what goes on, ends."""
+        self.is_paused = True
+        await self._tell(self._watches.stop(now))
 
     async def change(self, watch: Watch, now: Now) -> None:
         """Watch so from now on. Raises ConfigError where none of its name is watched."""
@@ -79,7 +124,8 @@ class Lookout:
             clip = None
             if event.phase == "update" and self._archive and self._unproven.qsize() < MOST_CLIPS:
                 clip = self._clip(event.time_s - event.started_s + BEFORE_S)
-            self._unproven.put_nowait((replace(event, text=perceived or event.text), clip))
+            text = event.text if event.watch.look else perceived or event.text
+            self._unproven.put_nowait((replace(event, text=text), clip))
 
     async def _written(self, event: WatchEvent, write: Write, clip: Clip | None) -> Evidence | None:
         if self._archive is None or clip is None:

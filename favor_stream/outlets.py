@@ -1,4 +1,7 @@
-"""Who is told besides the person at the terminal, as the settings name it: a broker, a web server. It knows no connection."""
+"""Who is told besides the person at the terminal, as the settings name it: a broker, a web server, a page of figures.
+
+It knows no connection.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ class Broker:
     """An MQTT broker and what this device is called there; raises ConfigError for what cannot be."""
 
     url: str = "mqtt://localhost"  # mqtts:// for TLS, a port behind the host
+    protocol: str = "5"  # or "3.1.1", for an old broker
     user: str = ""
     password_file: Path | None = None  # None: the environment's FAVOR_MQTT_PASSWORD, if there is one
     ca: Path | None = None  # PEM files; None: the system's authorities
@@ -31,6 +35,8 @@ class Broker:
         address = urlsplit(self.url)
         if address.scheme not in ("mqtt", "mqtts") or not address.hostname or address.password:
             raise ConfigError("mqtt url: expected mqtt://HOST or mqtts://HOST, with :PORT or not, and no password in it")
+        if self.protocol not in ("5", "3.1.1"):
+            raise ConfigError(f'mqtt protocol is {self.protocol!r}; write "5" or "3.1.1"')
         for key, word in (("device", self.device), ("root", self.root)):
             if not re.fullmatch(r"[a-z0-9_-]{1,64}", word):
                 raise ConfigError(f"mqtt {key} is {word!r}; write small letters, digits, _ or -")
@@ -44,6 +50,18 @@ class Broker:
 
     def password(self) -> str | None:
         return secret(self.password_file, "FAVOR_MQTT_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of figures for Prometheus; raises ConfigError for what cannot be."""
+
+    host: str = "127.0.0.1"  # this machine alone may read it
+    port: int = 9464
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65_536:
+            raise ConfigError(f"metrics port is {self.port}; write one from 1 to 65535")
 
 
 @dataclass(frozen=True, slots=True)

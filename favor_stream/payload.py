@@ -34,6 +34,7 @@ def event(told: WatchEvent, published_at: datetime) -> Json:
         "snapshot": file(told.snapshot),
         "clip": file(told.clip),
         "suppressed_count": told.suppressed,
+        "data": told.data,
     }
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from favor_stream.errors import ConfigError
 
 RATE = 16_000  # hertz, mono, everywhere below capture
 SLICE_S = 0.5  # FAVOR's audio-visual frame (arXiv 2310.05863, section 3.1)
@@ -57,17 +62,20 @@ class Event:
     source: str = ""  # the device that it is about, as it may be shown
 
 
-Sense = Literal["model", "motion", "loudness"]
+Sense = Literal["model", "motion", "scene", "loudness", "speech", "schedule", "manual"]
 Severity = Literal["info", "detection", "alert"]
 Phase = Literal["new", "update", "end"]
+NAME = re.compile(r"[a-z0-9_]{1,64}")  # of a watch
+HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Something to be told of when it happens, in plain words.
+    """Something to be told of when it happens, in plain words; checked when it is made, ConfigError for what cannot be watched.
 
-    What `on` and `off` are compared with depends on `by`: the model's probability of yes, the share of the picture that moves,
-    or the loudness of the sound (its effective value, 1 at most).
+    What `on` and `off` are compared with depends on `by`: "model" the probability of yes; "motion" the share of the picture that
+    moves; "scene" how much of its light and colour is another; "loudness" the sound's effective value; "speech" the share of
+    the half second in which somebody speaks; "schedule" and "manual" 1 within `hours` and when it is fired. All are 0..1.
     """
 
     name: str  # its id in topics and files: lower case, digits and underscores
@@ -75,11 +83,46 @@ class Watch:
     on: float = 0.85  # from which it holds
     off: float = 0.4  # below which it holds no longer
     hold_s: float = 0.5  # for which it must hold before it is told, and be gone before that is told
+    agree: float = 1.0  # share of these half seconds that must say so
     cooldown_s: float = 10.0  # after its end in which it is not told anew, only counted
     severity: Severity = "detection"
     is_on: bool = True  # False: it waits to be switched on
-    by: Sense = "model"  # what it is watched by; "motion" and "loudness" cost next to nothing
+    by: Sense = "model"  # what it is watched by; all but "model" cost next to nothing
     gate: str = ""  # name of another watch, and it is asked only while that one holds
+    hours: str = ""  # such as "22:00-06:30" by this machine's clock: it is watched only then
+    look: str = ""  # a second look: a question that is answered before anything is told; its answer is the event's text
+    expects: str = ""  # words that this answer must hold, or nothing is told
+    schema: str = ""  # a JSON schema that this answer is to fill; it is the event's data then
+
+    def __post_init__(self) -> None:
+        told = f"watch {self.name!r}"
+        if not NAME.fullmatch(self.name):
+            raise ConfigError(f"{told}: expected a name of small letters, digits and _; rename it")
+        if not self.question.strip():
+            raise ConfigError(f"{told} has no question; write what it is to see or hear")
+        if not 0 < self.off <= self.on < 1:
+            raise ConfigError(f"{told} goes on at {self.on:g} and off below {self.off:g}; write 0 < off <= on < 1")
+        if not (0 <= self.hold_s <= 60 and 0 <= self.cooldown_s <= 86_400 and 0.5 < self.agree <= 1):
+            raise ConfigError(
+                f"{told} holds {self.hold_s:g} s, cools down {self.cooldown_s:g} s and wants {self.agree:g} to agree; write up to"
+                " 60 and up to 86400 seconds, and more than 0.5 up to 1"
+            )
+        for key, value, choices in (("by", self.by, get_args(Sense)), ("severity", self.severity, get_args(Severity))):
+            if value not in choices:
+                raise ConfigError(f"{told}: {key} is {value!r}; write one of {', '.join(choices)}")
+        if not (HOURS.fullmatch(self.hours) if self.hours else self.by != "schedule"):
+            raise ConfigError(f"{told}: hours is {self.hours!r}; write them as 22:00-06:30")
+        self._check_look(told)
+
+    def _check_look(self, told: str) -> None:
+        if (self.expects or self.schema) and not self.look.strip():
+            raise ConfigError(f'{told} expects an answer to no question; write look = "what do you see now?"')
+        try:
+            is_object = not self.schema or isinstance(json.loads(self.schema), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise ConfigError(f"{told}: its schema is no JSON object; write a JSON schema")
 
     @property
     def asked(self) -> str:
@@ -105,6 +148,7 @@ class WatchEvent(Event):
     confidence: float  # highest so far of what is compared with `on`; raw, as the model gives it
     started_s: float  # when it began to hold, on the session's clock
     captured_at: datetime  # UTC of the stream's time `time_s`
-    suppressed: int = 0  # happenings that the cooldown hid since the last one that was told
+    suppressed: int = 0  # happenings that the cooldown or a second look hid since the last one that was told
+    data: Mapping[str, Any] | None = None  # the second look's answer, where it has a schema
     snapshot: Evidence | None = None
     clip: Evidence | None = None

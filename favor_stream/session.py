@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -123,14 +125,16 @@ class Session:
         if not self._is_answering:
             self._catch_up()
 
-    def ask(self, question: str, keep: bool = False) -> Generator[str, None, None]:
+    def ask(self, question: str, keep: bool = False, schema: Mapping[str, Any] | None = None) -> Generator[str, None, None]:
         """Answer piece by piece; closing the generator early stops the answer. ConfigError at once for an impossible question.
 
         It rests on what was seen when its first piece is asked for. With `keep`, question and answer stay in memory and later
-        questions may refer to them. RuntimeError from the first piece while another answer is being written.
+        questions may refer to them. With a JSON `schema` the answer fills it, or ends with a ConfigError. RuntimeError from the
+        first piece while another answer is being written.
         """
-        self._pieces(question, keep)  # refused now, if at all
-        return self._answer(question, keep)
+        make = partial(self._pieces, question, keep, schema)
+        make()  # refused now, if at all
+        return self._answer(make)
 
     def check(self, questions: Sequence[str], back_s: float | None = None) -> list[float]:
         """The probability of yes for each question, all read in one pass on branches of one memory.
@@ -164,13 +168,13 @@ class Session:
             return None
         return torch.cat([*(each.tokens for each in self._open), self._model.read_out(self._state)[0]])
 
-    def _pieces(self, question: str, keep: bool) -> Generator[str, None, None]:
-        return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep)
+    def _pieces(self, question: str, keep: bool, schema: Mapping[str, Any] | None) -> Generator[str, None, None]:
+        return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep, schema)
 
-    def _answer(self, question: str, keep: bool) -> Generator[str, None, None]:
+    def _answer(self, make: Callable[[], Generator[str, None, None]]) -> Generator[str, None, None]:
         if self._is_answering:
             raise RuntimeError("an answer is being written: finish or close it first")
-        pieces = self._pieces(question, keep)  # made here: a slice may have come since it was asked
+        pieces = make()  # here: a slice may have come since it was asked
         self.answered_until_s = self.heard_until_s
         self._is_answering, started = True, False
         try:

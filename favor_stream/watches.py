@@ -6,20 +6,18 @@ Pure: probabilities and times go in, events come out. It knows no model, no cloc
 from __future__ import annotations
 
 import math
-import re
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import get_args
+from typing import Any
 
 from favor_stream.errors import ConfigError
-from favor_stream.records import SLICE_S, Phase, Sense, Severity, Watch, WatchEvent
+from favor_stream.records import SLICE_S, Phase, Sense, Watch, WatchEvent
 
 BACK_S = 30.0  # of the memory that watches see: what they ask for is there now or not
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
-NAME = re.compile(r"[a-z0-9_]{1,64}")
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread
 
 
@@ -34,8 +32,8 @@ class Now:
 class Watching:
     """One watch over time.
 
-    It holds when its last slices agree that it does, and until they agree that it does not; between the two thresholds
-    nothing changes. What begins while it is cooling down is counted and never told, however long it lasts.
+    It holds when enough of its last slices agree that it does, and until they agree that it does not; between the two
+    thresholds nothing changes. What begins while it is cooling down is counted and never told, however long it lasts.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -49,13 +47,20 @@ class Watching:
         self._seen.append(chance)
         if self._told:
             self._told = replace(self._told, confidence=max(self._told.confidence, chance))
-        agree = len(self._seen) == self._seen.maxlen
-        if not self.holds and agree and min(self._seen) >= self.watch.on:
+        if not self.holds and self._agree([each >= self.watch.on for each in self._seen]):
             return self._begin(now)
-        if self.holds and agree and max(self._seen) < self.watch.off:
+        if self.holds and self._agree([each < self.watch.off for each in self._seen]):
             return self.stop(now)
         is_time = self._told and now.end_s >= self._told.started_s + EVIDENCE_AFTER_S
         return self._prove(now) if is_time else []
+
+    def look(self, text: str, data: Mapping[str, Any] | None = None) -> list[WatchEvent]:
+        """What is left to tell of a happening that has just begun, after a second look at it that found this."""
+        if self._told is None or self.watch.expects not in text:
+            self._told, self.suppressed = None, self.suppressed + 1
+            return []
+        self._told = replace(self._told, text=text, data=data)
+        return [self._told]
 
     def stop(self, now: Now) -> list[WatchEvent]:
         """It holds no longer, is switched off, or the stream has ended."""
@@ -69,6 +74,10 @@ class Watching:
         """Go on with other settings; what is switched off, ends."""
         self.watch, self._seen = watch, deque(self._seen, slices(watch.hold_s))
         return [] if watch.is_on else self.stop(now)
+
+    def _agree(self, votes: list[bool]) -> bool:
+        whole = slices(self.watch.hold_s)
+        return len(votes) == whole and sum(votes) >= math.ceil(self.watch.agree * whole)
 
     def _begin(self, now: Now) -> list[WatchEvent]:
         self.holds = True
@@ -105,7 +114,7 @@ class Watches:
     """All watches of a stream, by name. Raises ConfigError where two have one name."""
 
     def __init__(self, watches: Sequence[Watch] = ()) -> None:
-        names = [checked(watch).name for watch in watches]
+        names = [watch.name for watch in watches]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two watches are called {twice[0]!r}; give each a name of its own")
         self._all = {watch.name: Watching(watch) for watch in watches}
@@ -117,18 +126,24 @@ class Watches:
     def all(self) -> list[Watching]:
         return list(self._all.values())
 
-    def of(self, *senses: Sense) -> list[Watching]:
-        """Those by these senses that are switched on and whose gate, if they have one, is open."""
-        return [each for each in self.all if each.watch.by in senses and each.watch.is_on and self._is_open(each.watch.gate)]
+    def of(self, *senses: Sense, now: Now) -> list[Watching]:
+        """Those by these senses that are to be watched now."""
+        return [each for each in self.all if each.watch.by in senses and self._is_due(each.watch, now)]
 
-    def _is_open(self, gate: str) -> bool:
-        return not gate or self._all[gate].holds
+    def shut(self, now: Now) -> list[Watching]:
+        """Those that hold though they are not to be watched any more."""
+        return [each for each in self.all if each.holds and not self._is_due(each.watch, now)]
+
+    def _is_due(self, watch: Watch, now: Now) -> bool:
+        """Whether it is switched on, its hours have come (or make its value), and its gate, if it has one, is open."""
+        is_time = not watch.hours or watch.by == "schedule" or is_within(watch.hours, now)
+        return watch.is_on and is_time and (not watch.gate or self._all[watch.gate].holds)
 
     def change(self, watch: Watch, now: Now) -> list[WatchEvent]:
         """Watch so from the next slice on. Raises ConfigError where none of that name is watched."""
         if watch.name not in self._all:
             raise ConfigError(f"no watch is called {watch.name!r}; expected one of: {', '.join(self._all) or 'none is set'}")
-        return self._all[watch.name].change(checked(watch), now)
+        return self._all[watch.name].change(watch, now)
 
     def stop(self, now: Now) -> list[WatchEvent]:
         """The stream has ended."""
@@ -139,24 +154,11 @@ def slices(hold_s: float) -> int:
     return max(1, math.ceil(hold_s / SLICE_S))
 
 
-def checked(watch: Watch) -> Watch:
-    """The watch itself. Raises ConfigError where it cannot be watched."""
-    told = f"watch {watch.name!r}"
-    if not NAME.fullmatch(watch.name):
-        raise ConfigError(f"{told}: expected a name of small letters, digits and _; rename it")
-    if not watch.question.strip():
-        raise ConfigError(f"{told} has no question; write what it is to see or hear")
-    if not 0 < watch.off <= watch.on < 1:
-        raise ConfigError(f"{told} goes on at {watch.on:g} and off below {watch.off:g}; write 0 < off <= on < 1")
-    if not (0 <= watch.hold_s <= 60 and 0 <= watch.cooldown_s <= 86_400):
-        raise ConfigError(
-            f"{told} holds {watch.hold_s:g} s and cools down {watch.cooldown_s:g} s; write up to 60 and up to 86400 seconds"
-        )
-    if watch.by not in get_args(Sense):
-        raise ConfigError(f"{told} is watched by {watch.by!r}; write one of {', '.join(get_args(Sense))}")
-    if watch.severity not in get_args(Severity):
-        raise ConfigError(f"{told} is of severity {watch.severity!r}; write one of {', '.join(get_args(Severity))}")
-    return watch
+def is_within(hours: str, now: Now) -> bool:
+    """Whether it is between two times of day; the second may be tomorrow's."""
+    begin, end = hours.split("-")
+    clock = f"{now.at.astimezone():%H:%M}"
+    return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
 
 def ulid(at: datetime) -> str:

@@ -10,9 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
-import random
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,10 +22,9 @@ from favor_stream.errors import FavorError
 from favor_stream.outbox import Message, Outbox
 from favor_stream.outlets import Hook
 from favor_stream.records import Event, WatchEvent
+from favor_stream.retrying import Patience, until_sent
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0  # before trying again, doubled each time, and drawn from half of it up
 ANSWER_S = 10.0  # that a server may take
-LEAVING_S = 5.0  # for what still waits when the stream has ended
 TOO_MANY = 429  # requests: the one refusal that trying again may mend
 
 
@@ -48,10 +45,7 @@ class Webhook:
             async for event in self._events:
                 if isinstance(event, WatchEvent):
                     await self._queue(event)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEAVING_S):
-                    while len(self._outbox):
-                        await asyncio.sleep(0.02)
+            await until_sent(lambda: len(self._outbox))
         finally:
             sending.cancel()
             await asyncio.wait({sending})
@@ -66,7 +60,7 @@ class Webhook:
         self._something.set()
 
     async def _send(self) -> None:
-        wait_s = FIRST_WAIT_S
+        patience = Patience()
         async with httpx2.AsyncClient(timeout=ANSWER_S) as client:
             while True:
                 self._something.clear()
@@ -75,10 +69,9 @@ class Webhook:
                     await self._something.wait()
                 elif await self._is_taken(client, message):
                     await asyncio.to_thread(self._outbox.done, message)
-                    wait_s = FIRST_WAIT_S
+                    patience.reset()
                 else:
-                    await asyncio.sleep(random.uniform(wait_s / 2, wait_s))
-                    wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                    await patience.wait()
 
     async def _is_taken(self, client: httpx2.AsyncClient, message: Message) -> bool:
         """Whether the server need not be told again: it has it, or does not want it."""

@@ -13,24 +13,25 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A package's name stands for all its files that are not named themselves. Files on one floor do not import
 # each other, save within one package.
 FLOORS = [
-    {"errors", "records", "version"},
+    {"errors", "version"},
+    {"records"},
     {"outlets"},
     {"config", "ring", "feed", "journal"},
-    {"clip", "cache", "model", "aveb.lexicon", "aveb.script"},
+    {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
     {"session"},
-    {"watches", "signals", "voice", "evidence", "outbox", "payload", "homeassistant"},
+    {"watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
     {"aveb"},
     {"lookout"},
     {"agent"},
-    {"training"},
-    {"embedded", "mqtt", "webhook"},
+    {"training", "switches", "health"},
+    {"embedded", "mqtt", "webhook", "metrics"},
     {"demo", "doctor", "bench", "live", "following", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
-FACES = {"demo", "live", "mqtt", "webhook", "following", "web", "robot"}
+FACES = {"demo", "live", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
 INSIDES = {"session", "llm", "cache", "model", "encoder"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 

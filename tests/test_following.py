@@ -37,7 +37,7 @@ def test_first_try_shows_an_event_and_leaves_no_ghost(
 ) -> None:
     async def run() -> int:
         port = free_port()
-        broker = Broker(f"mqtt://127.0.0.1:{port}", device="porch")
+        broker = Broker(f"mqtt://127.0.0.1:{port}", protocol="3.1.1", device="porch")
         looking = asyncio.create_task(following._follow(broker, json_out=False))  # before there is a broker
         await asyncio.sleep(0.5)
         async with asyncio.timeout(30), embedded_broker(port):

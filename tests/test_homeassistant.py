@@ -60,6 +60,11 @@ def test_each_watch_has_a_state_a_switch_and_a_cooldown() -> None:
         assert platforms == {"binary_sensor", "switch", "number"}
 
 
+def test_watch_by_hand_has_a_button() -> None:
+    found = discovery("a", "A", "favor/a", [Watch("look", "look here", by="manual")], {}, "0.1.0")
+    assert found["components"]["fire_look"]["command_topic"] == "favor/a/trigger/look/fire"
+
+
 def test_figures_that_no_longer_come_expire() -> None:
     assert all(part["expire_after"] == 90 for part in PARTS.values() if part.get("state_topic") == "favor/porch-2/stats")
 

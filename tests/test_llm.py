@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from favor_stream.cache import Room, Segment
 from favor_stream.errors import ConfigError
-from favor_stream.llm import Llm, Prompt, _Text, woven
+from favor_stream.llm import Llm, Prompt, _Text, trees
 
 D = 64
 TOLERANCE = 1e-5  # float32, absolute, on probabilities
@@ -374,8 +374,10 @@ def test_prompt_that_does_not_fit_is_refused(prompt: dict[str, str], found: str)
         Llm(llama(), words(), Prompt(**prompt), ROOM)
 
 
-def test_lists_that_begin_alike_are_woven_into_one_tree() -> None:
-    tree = woven([[1, 2, 3], [1, 2, 4, 5], [6], [1, 2, 3]])
+def test_lists_that_begin_alike_are_woven_into_as_few_trees_as_hold_them() -> None:
+    lists = [[1, 2, 3], [1, 2, 4, 5], [6], [1, 2, 3]]
+    assert [tree.tokens for tree in trees(lists, room=4)] == [[1, 2, 3], [1, 2, 4, 5], [6, 1, 2, 3]]
+    (tree,) = trees(lists, room=6)
     assert tree.tokens == [1, 2, 3, 4, 5, 6]
     assert tree.parents == [-1, 0, 1, 1, 3, -1]
     assert tree.ends == [2, 4, 5, 2]

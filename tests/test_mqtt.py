@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,15 +17,17 @@ import pytest
 from happenings import DOOR, happening
 from mosquitto import PASSWORD, USER, Mosquitto
 
-from favor_stream import mqtt
+from favor_stream import mqtt, retrying
 from favor_stream.agent import Agent
+from favor_stream.asked import asked
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError
 from favor_stream.mqtt import Mqtt
 from favor_stream.outlets import Broker
-from favor_stream.records import Event
+from favor_stream.records import Event, Watch
 
 pytestmark = pytest.mark.device
+AWAY = 620  # events, of which 600 come while the broker is away
 PICTURES = "lavfi:testsrc=size=64x48:rate=4"
 
 
@@ -36,17 +39,17 @@ def config(config: Config) -> Config:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitto]:
     monkeypatch.setenv("FAVOR_MQTT_PASSWORD", PASSWORD)
-    monkeypatch.setattr(mqtt, "FIRST_WAIT_S", 0.1)
-    monkeypatch.setattr(mqtt, "LONGEST_WAIT_S", 0.3)
+    monkeypatch.setattr(retrying, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(retrying, "LONGEST_WAIT_S", 0.3)
     started = Mosquitto(tmp_path)
     yield started
     started.kill()
 
 
 @asynccontextmanager
-async def connected(config: Config, broker: Broker, folder: Path) -> AsyncIterator[tuple[Agent, Mqtt]]:
+async def connected(config: Config, broker: Broker, folder: Path, limit_s: float = 40.0) -> AsyncIterator[tuple[Agent, Mqtt]]:
     agent = Agent(PICTURES, config=config, perceive_every=0)
-    async with asyncio.timeout(40), agent:
+    async with asyncio.timeout(limit_s), agent:
         face = Mqtt(agent, broker, folder)
         running = asyncio.create_task(face.run())
         try:
@@ -60,6 +63,16 @@ async def connected(config: Config, broker: Broker, folder: Path) -> AsyncIterat
 async def listener(server: Mosquitto, topic: str = "#") -> AsyncIterator[aiomqtt.Client]:
     async with asyncio.timeout(40), aiomqtt.Client("127.0.0.1", server.port, username=USER, password=PASSWORD) as client:
         await client.subscribe(topic, qos=1)
+        yield client
+
+
+@asynccontextmanager
+async def asker(server: Mosquitto) -> AsyncIterator[aiomqtt.Client]:
+    """One that speaks MQTT 5 and waits for its answers."""
+    protocol = aiomqtt.ProtocolVersion.V5
+    account = {"username": USER, "password": PASSWORD}
+    async with asyncio.timeout(40), aiomqtt.Client("127.0.0.1", server.port, protocol=protocol, **account) as client:  # type: ignore[arg-type]
+        await client.subscribe("mine/answers", qos=1)
         yield client
 
 
@@ -105,10 +118,14 @@ def test_first_of_a_happening_is_told_after_its_snapshot_and_all_phases_beside(
     assert shown.startswith(b"\xff\xd8")
 
 
-def test_nothing_is_lost_or_reordered_when_the_broker_is_killed_meanwhile(
+def test_nothing_is_lost_or_reordered_when_the_broker_is_killed_and_away_for_long(
     server: Mosquitto, config: Config, tmp_path: Path
 ) -> None:
-    """Who listens has a session that the broker stores: what it gets in the end is all that was told."""
+    """Who listens has a session that the broker stores: what it gets in the end is all that was told.
+
+    As many events as ten minutes bring at one a second; as many minutes, and as slowly, with FAVOR_AWAY_S=600.
+    """
+    away_s = float(os.environ.get("FAVOR_AWAY_S", "12"))
 
     def archive() -> aiomqtt.Client:
         return aiomqtt.Client(
@@ -118,16 +135,15 @@ def test_nothing_is_lost_or_reordered_when_the_broker_is_killed_meanwhile(
     async def run() -> tuple[list[str], list[str]]:
         async with archive() as client:
             await client.subscribe("favor/porch/event", qos=1)
-        async with connected(config, on(server), tmp_path) as (agent, _):
-            sent, heard = [happening(number) for number in range(60)], []
+        async with connected(config, on(server), tmp_path, away_s + 60) as (agent, _):
+            sent, heard = [happening(number) for number in range(AWAY)], []
             for number, event in enumerate(sent):
                 agent.publish(event)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(away_s / AWAY)
                 if number == 20:
                     await asyncio.sleep(1.5)  # the broker stores what it has once a second
                     await asyncio.to_thread(server.kill)
-                if number == 50:
-                    await asyncio.to_thread(server.start)
+            await asyncio.to_thread(server.start)
             async with archive() as client:
                 async for each in client.messages:
                     heard.append(told(each)["id"])
@@ -217,6 +233,83 @@ def test_question_is_answered_and_the_last_answer_is_kept(server: Mosquitto, con
     assert answer["question"] == "what do you see now?"
 
 
+def test_who_asks_by_mqtt_5_is_answered_at_a_topic_of_his_own(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[tuple[bytes, dict[str, Any]]]:
+        async with asker(server) as client, connected(config, on(server), tmp_path):
+            await asyncio.sleep(0.5)
+            heard = []
+            for number, text in enumerate((b"what do you see now?", b" ")):
+                wanted = mqtt.properties(ResponseTopic="mine/answers", CorrelationData=b"%d" % number)
+                await client.publish("favor/porch/ask", text, qos=1, properties=wanted)
+                reply = await message(client, "mine/answers")
+                assert reply.properties is not None
+                heard.append((reply.properties.CorrelationData, told(reply)))  # type: ignore[attr-defined]
+            return heard
+
+    (first, answer), (second, refusal) = asyncio.run(run())
+    assert (first, answer["question"]) == (b"0", "what do you see now?")
+    assert (second, refusal["code"]) == (b"1", "ask")
+
+
+def test_answer_may_fill_a_schema(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    schema = {"type": "object", "properties": {"there": {"type": "boolean"}}, "required": ["there"]}
+
+    shipped = replace(config, weights=None)  # whose words can spell JSON
+
+    async def run() -> str:
+        async with listener(server, "favor/porch/#") as client, connected(shipped, on(server), tmp_path):
+            await message(client, "favor/porch/availability")
+            await client.publish("favor/porch/ask", json.dumps({"id": "7", "text": "is it there?", "schema": schema}), qos=1)
+            text: str = told(await message(client, "favor/porch/answer/7"))["text"]
+            return text
+
+    assert isinstance(json.loads(asyncio.run(run()))["there"], bool)
+
+
+def test_pause_is_told_in_the_status_and_survives_a_restart(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> list[object]:
+        seen: list[object] = []
+        async with listener(server, "favor/porch/status") as client:
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                seen.append(told(await message(client, "favor/porch/status"))["state"])
+                await client.publish("favor/porch/cmd/pause", "ON", qos=1)
+                seen.append(told(await message(client, "favor/porch/status")))
+                seen.append(agent.is_paused)
+                await asyncio.sleep(0.2)
+            async with connected(config, on(server), tmp_path) as (agent, _):
+                while not agent.is_paused:
+                    await asyncio.sleep(0.02)
+                await client.publish("favor/porch/cmd/pause", "OFF", qos=1)
+                while agent.is_paused:
+                    await asyncio.sleep(0.02)
+        return seen
+
+    assert asyncio.run(run()) == ["running", {"state": "paused", "reason": "pause"}, True]
+
+
+def test_watch_by_hand_is_fired_by_a_command(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> dict[str, Any]:
+        by_hand = replace(config, watches=(Watch("look", "look here", by="manual"),))
+        async with listener(server, "favor/porch/#") as client, connected(by_hand, on(server), tmp_path):
+            await message(client, "favor/porch/availability")
+            await client.publish("favor/porch/trigger/look/fire", "", qos=1)
+            return told(await message(client, "favor/porch/event"))
+
+    event = asyncio.run(run())
+    assert event["trigger"] == {"id": "look", "kind": "manual", "question": "look here"}
+
+
+def test_old_broker_is_spoken_to_in_its_own_way(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    async def run() -> str:
+        old = on(server, protocol="3.1.1")
+        async with listener(server, "favor/porch/event") as client, connected(config, old, tmp_path) as (agent, _):
+            agent.publish(happening(1))
+            return str(told(await message(client, "favor/porch/event"))["phase"])
+
+    assert asyncio.run(run()) == "new"
+
+
 def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Config, tmp_path: Path) -> None:
     async def run() -> list[object]:
         seen: list[object] = []
@@ -224,6 +317,7 @@ def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Con
             async with connected(config, on(server), tmp_path) as (agent, _):
                 await message(client, "favor/porch/trigger/door/enabled/state")
                 await client.publish("favor/porch/trigger/door/enabled/set", "OFF", qos=1)
+                await client.publish("favor/porch/trigger/door/threshold/set", "0.3", qos=1)
                 await client.publish("favor/porch/trigger/door/cooldown/set", "77", qos=1)
                 while agent.watches[0].cooldown_s != 77 or agent.watches[0].is_on:
                     await asyncio.sleep(0.02)
@@ -231,12 +325,12 @@ def test_watch_stays_as_it_was_set_over_a_restart(server: Mosquitto, config: Con
             async with connected(config, on(server), tmp_path) as (agent, _):
                 while agent.watches[0].is_on:
                     await asyncio.sleep(0.02)
-                seen.append(agent.watches[0].cooldown_s)
+                seen += [agent.watches[0].cooldown_s, agent.watches[0].on, agent.watches[0].off]
         async with listener(server, "favor/porch/trigger/door/enabled/state") as client:
             seen.append((await message(client, "favor/porch/trigger/door/enabled/state")).payload)
         return seen
 
-    assert asyncio.run(run()) == [77.0, b"OFF"]
+    assert asyncio.run(run()) == [77.0, 0.3, 0.3, b"OFF"]
 
 
 def test_privacy_stops_the_capture_and_survives_a_restart(server: Mosquitto, config: Config, tmp_path: Path) -> None:
@@ -275,6 +369,11 @@ def test_privacy_stops_the_capture_and_survives_a_restart(server: Mosquitto, con
         ("ask", b" ", "blank"),
         ("trigger/door/enabled/set", b"maybe", "write ON or OFF"),
         ("trigger/door/cooldown/set", b"-1", "seconds"),
+        ("trigger/door/threshold/set", b"high", "write a number"),
+        ("trigger/door/threshold/set", b"1.5", "on < 1"),
+        ("trigger/door/fire", b"", "no watch by hand"),
+        ("cmd/pause", b"a while", "write ON or OFF"),
+        ("ask", b'{"text": "what?", "schema": 3}', "no JSON object"),
         ("cmd/privacy", b"perhaps", "write ON or OFF"),
         ("trigger/window/enabled/set", b"ON", "no watch is called 'window'"),
     ],
@@ -359,3 +458,9 @@ def test_address_that_is_none_is_refused_without_telling_its_password(url: str) 
     with pytest.raises(ConfigError, match="expected mqtt://HOST") as caught:
         Broker(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("topic", ["favor/porch/ask", "favor/porch/cmd/privacy", "homeassistant/status", "$SYS/x", "a/#"])
+def test_answer_is_never_sent_where_it_would_be_a_command(topic: str) -> None:
+    with pytest.raises(ConfigError, match="name one of your own"):
+        asked("what?", mqtt.properties(ResponseTopic=topic), ("favor/porch/", "homeassistant/"))

@@ -22,7 +22,7 @@ from favor_stream.errors import ConfigError
 from favor_stream.evidence import Archive
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Clip
-from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, ulid
+from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, is_within, ulid
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 DOOR = Watch("door", "it opens", on=0.7, off=0.4, hold_s=1.0)
@@ -85,23 +85,71 @@ def test_phases_always_come_in_their_order(chances: list[float], hold_s: float, 
 
 def test_switching_off_ends_what_goes_on_and_asks_no_more() -> None:
     watches = Watches([DOOR, Watch("bell", "it rings")])
-    door = watches.of("model")[0]
+    door = watches.of("model", now=now(0.0))[0]
     told(door, [0.9, 0.9])
     phases = [event.phase for event in watches.change(replace(door.watch, is_on=False), now(2.0))]
     assert phases == ["update", "end"]
-    assert [watching.watch.name for watching in watches.of("model")] == ["bell"]
+    assert [watching.watch.name for watching in watches.of("model", now=now(2.0))] == ["bell"]
 
 
 def test_gate_lets_the_model_be_asked_only_while_its_watch_holds() -> None:
     watches = Watches(
         [Watch("moving", "something moves", by="motion", on=0.1, off=0.05, hold_s=0.5), Watch("door", "?", gate="moving")]
     )
-    (moving,) = watches.of("motion", "loudness")
+    (moving,) = watches.of("motion", "loudness", now=now(0.0))
     asked = []
     for k, share in enumerate([0.0, 0.3, 0.3, 0.0]):
         moving.step(share, now((k + 1) / 2))
-        asked.append([watching.watch.name for watching in watches.of("model")])
+        asked.append([watching.watch.name for watching in watches.of("model", now=now((k + 1) / 2))])
     assert asked == [[], ["door"], ["door"], []]
+
+
+def test_what_is_behind_a_gate_that_closes_ends() -> None:
+    watches = Watches([Watch("moving", "something moves", by="motion", on=0.1, off=0.05), Watch("door", "?", gate="moving")])
+    moving, door = watches.all
+    moving.step(0.3, now(0.5))
+    door.step(0.9, now(0.5))
+    assert watches.shut(now(0.5)) == []
+    moving.step(0.0, now(1.0))
+    assert watches.shut(now(1.0)) == [door]
+    assert [event.phase for event in door.stop(now(1.0))] == ["update", "end"]
+
+
+def test_most_of_the_last_slices_may_be_enough() -> None:
+    watching = Watching(replace(DOOR, hold_s=2.0, agree=0.75))
+    assert told(watching, [0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.9, 0.1]) == [("new", 2.0), ("update", 3.0), ("end", 4.0)]
+    assert told(Watching(replace(DOOR, hold_s=2.0)), [0.9, 0.1, 0.9, 0.9, 0.9]) == []
+
+
+def test_second_look_is_told_or_takes_it_back() -> None:
+    watch = replace(DOOR, hold_s=0.5, look="what do you see now?", expects="red")
+    for text, phases in {"red circle": ["new", "update", "end"], "blue star": []}.items():
+        watching = Watching(watch)
+        watching.step(0.9, now(0.5))
+        events = watching.look(text)
+        events += [event for k, chance in enumerate([0.9, 0.1]) for event in watching.step(chance, now(1.0 + k / 2))]
+        assert [event.phase for event in events] == phases
+        assert {event.text for event in events} <= {text}
+        assert watching.suppressed == (not phases)
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside"), [("08:00-17:30", {"08:00", "17:29"}), ("22:00-06:30", {"22:00", "23:59", "00:00", "06:29"})]
+)
+def test_hours_are_of_this_machine_s_clock_and_may_pass_midnight(hours: str, inside: set[str]) -> None:
+    times = ["00:00", "06:29", "06:30", "07:59", "08:00", "17:29", "17:30", "21:59", "22:00", "23:59"]
+    at = {time: datetime.fromisoformat(f"2026-05-01T{time}").astimezone() for time in times}
+    assert {time for time in times if is_within(hours, Now(1.0, at[time]))} == inside
+
+
+def test_clock_that_jumps_moves_no_hold_and_no_cooldown() -> None:
+    """Times of the world may leap; what is counted is the stream's time."""
+    watching = Watching(replace(DOOR, hold_s=1.0, cooldown_s=5.0))
+    leaps = [timedelta(0), timedelta(days=400), timedelta(days=-900), timedelta(0), timedelta(days=3)]
+    phases = []
+    for k, (chance, leap) in enumerate(zip([0.9, 0.9, 0.9, 0.1, 0.1], leaps, strict=True)):
+        phases += [event.phase for event in watching.step(chance, Now((k + 1) / 2, START + leap))]
+    assert phases == ["new", "update", "end"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +161,12 @@ def test_gate_lets_the_model_be_asked_only_while_its_watch_holds() -> None:
         ({"on": 1.0}, "off <= on"),
         ({"hold_s": -1.0}, "seconds"),
         ({"severity": "panic"}, "severity"),
-        ({"by": "smell"}, "watched by"),
+        ({"by": "smell"}, "by is 'smell'"),
+        ({"agree": 0.5}, "more than 0.5"),
+        ({"hours": "9-5"}, "22:00-06:30"),
+        ({"by": "schedule"}, "22:00-06:30"),
+        ({"expects": "red"}, "to no question"),
+        ({"look": "what?", "schema": "{"}, "no JSON object"),
         ({"gate": "door"}, "another watch"),
         ({"gate": "nothing"}, "another watch"),
     ],
@@ -211,6 +264,56 @@ def test_motion_and_loudness_need_no_model(tmp_path: Path, config: Config) -> No
     assert begun.keys() == ended.keys() == {"moving", "loud"}
     assert 2.0 < begun["loud"] <= 3.0
     assert 4.0 < ended["loud"] <= 5.0
+
+
+def test_scene_that_is_cut_is_told_and_one_that_moves_is_not(tmp_path: Path, config: Config) -> None:
+    left, right = np.full((48, 64, 3), 40, np.uint8), np.full((48, 64, 3), 40, np.uint8)
+    left[10:30, 5:25], right[10:30, 35:55] = 200, 200
+    light = 255 - left
+    write_film(tmp_path / "film.mp4", [left, right] * 8 + [light, light] * 8, 4.0, np.zeros(8 * RATE, np.float32))
+    told = watched(str(tmp_path / "film.mp4"), config, Watch("cut", "the scene changes", by="scene", on=0.1, off=0.05))
+    assert [event.time_s for event in told if event.phase == "new"] == [4.5]
+
+
+def test_second_look_asks_the_model_and_its_answer_is_what_is_told(film: str, config: Config) -> None:
+    seen = watched(film, config, replace(ALWAYS, look="what do you see now?"))
+    assert len({event.text for event in seen}) == 1
+    assert seen[0].text != ALWAYS.question
+    assert watched(film, config, replace(ALWAYS, look="what do you see now?", expects="a word that it does not say")) == []
+
+
+def test_watch_by_hand_is_told_when_somebody_fires_it_and_pausing_ends_all(film: str, config: Config) -> None:
+    async def run() -> list[tuple[str, str]]:
+        agent = Agent(film, config=config, pace="live", watches=[Watch("now", "look here", by="manual"), ALWAYS])
+        events = agent.events()
+        async with asyncio.timeout(30.0), agent:
+            agent.fire("now")
+            with pytest.raises(ConfigError, match="no watch by hand is called 'always'"):
+                agent.fire("always")
+            await agent.until(2.0)
+            await agent.pause()
+            assert agent.is_paused
+            await agent.until(4.0)
+            agent.unpause()
+            await agent.ended()
+            told = [event async for event in events if isinstance(event, WatchEvent)]
+            assert not [event for event in told if event.phase == "new" and 2.5 < event.time_s <= 4.0]
+            return [(event.watch.name, event.phase) for event in told]
+
+    told = asyncio.run(run())
+    assert [phase for name, phase in told if name == "now"] == ["new", "update", "end"]
+    assert [phase for name, phase in told if name == "always"] == ["new", "update", "end"]
+
+
+def test_schedule_needs_no_model(film: str, config: Config) -> None:
+    """Of an hour that is now, and of one that is not."""
+    clock = datetime.now().astimezone()
+    hours = [f"{clock + timedelta(hours=h):%H:%M}-{clock + timedelta(hours=h + 2):%H:%M}" for h in (-1, 4)]
+    watches = [Watch(f"hours_{n}", "it is time", by="schedule", hours=each) for n, each in enumerate(hours)]
+    asleep = replace(ALWAYS, hours=hours[1])
+    assert [(event.watch.name, event.phase) for event in watched(film, config, *watches, asleep)] == [
+        ("hours_0", phase) for phase in ("new", "update", "end")
+    ]
 
 
 def test_folder_that_cannot_be_written_is_told_and_so_is_what_happened(film: str, config: Config, tmp_path: Path) -> None:

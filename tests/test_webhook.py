@@ -16,7 +16,7 @@ import pytest
 from happenings import happening
 from mosquitto import free_port
 
-from favor_stream import webhook
+from favor_stream import retrying
 from favor_stream.agent import Agent
 from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError
@@ -57,8 +57,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAVOR_WEBHOOK_SECRET", SECRET)
-    monkeypatch.setattr(webhook, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(webhook, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(retrying, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(retrying, "LONGEST_WAIT_S", 0.2)
 
 
 def posted(

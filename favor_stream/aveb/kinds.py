@@ -330,9 +330,9 @@ KINDS = {
     ),
     "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
     "sees": Kind(
-        sees, 4.0, ("do you see {a_thing} now?", "is there {a_thing} now?", "{a_thing} appears?", "{a_thing} is in view?")
+        sees, 6.0, ("do you see {a_thing} now?", "is there {a_thing} now?", "{a_thing} appears?", "{a_thing} is in view?")
     ),
     "hears": Kind(
-        hears, 3.0, ("do you hear {a_sound} now?", "is there {a_sound} to hear now?", "{a_sound} sounds?", "you hear {a_sound}?")
+        hears, 6.0, ("do you hear {a_sound} now?", "is there {a_sound} to hear now?", "{a_sound} sounds?", "you hear {a_sound}?")
     ),
 }

@@ -24,6 +24,7 @@ from favor_stream.records import SLICE_S, Watch
 from favor_stream.session import load_session
 from favor_stream.watches import BACK_S, Now, Watching
 
+TASK = "watches"  # as `eval --tasks` calls it
 CLIP_S = 60.0
 EMPTY_EVERY = 4  # of so many clips one is an empty room
 THINGS = [(colour, shape) for n, colour in enumerate(COLOURS) for m, shape in enumerate(SHAPES) if (n + m) % 4 == 0]
@@ -144,12 +145,12 @@ def covers(span: Span, at_s: float) -> bool:
     return span.start_s <= at_s <= span.end_s + BEFORE_S
 
 
-def run(config: Config, minutes: int, seed: int, json_out: bool) -> int:
+def run(config: Config, minutes: int, seed: int, json_out: bool) -> None:
     """Print how well watches as they are set by default do."""
     found = judged(observe(config, minutes, seed))
     if json_out:
         print(json.dumps({"seed": seed, **asdict(found)}))
-        return 0
+        return
     rows = [
         ("happenings told within 1 s", f"{found.hit:.1%} of {found.happenings}", ">= 95%", found.hit >= 0.95),
         ("happenings told at all", f"{found.told:.1%}", "", None),
@@ -160,7 +161,6 @@ def run(config: Config, minutes: int, seed: int, json_out: bool) -> int:
     print(f"| {found.watches} watches over {found.minutes:.0f} minutes | | goal | |\n|---|--:|--:|---|")
     verdict = {True: "reached", False: "missed", None: ""}
     print("\n".join(f"| {what} | {value} | {goal} | {verdict[is_reached]} |" for what, value, goal, is_reached in rows))
-    return 0
 
 
 def calibrate(config: Config, minutes: int, seed: int, picture: Path | None) -> int:

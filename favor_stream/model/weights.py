@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,7 @@ def save(folder: Path, model: Favor, tokenizer: Tokenizer, facts: dict[str, Any]
     """Write a weights folder; `facts` (seeds, data, hours, hardware) go into its manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     # Tied weights are one tensor under two names, and safetensors wants each tensor once.
-    tied = {"llm.lm_head.weight"} if model.llm.config.tie_word_embeddings else set()
-    tensors = {k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items() if k not in tied}
-    (folder / TENSORS).write_bytes(serialised(tensors))  # written here, a full disk is an OSError
+    write(model, folder / TENSORS, {"llm.lm_head.weight"} if model.llm.config.tie_word_embeddings else frozenset())
     tokenizer.save(str(folder / TOKENIZER))
     manifest = {"config": asdict(model.config), "sha256": fingerprint(folder / TENSORS), **facts}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -60,6 +59,21 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
     model = Favor(config_of(manifest["config"], folder))
     fill(model, tensors, folder)
     return model.float().eval(), tokenizer
+
+
+def write(module: nn.Module, path: Path, without: Collection[str] = ()) -> None:
+    """Write its tensors, halved."""
+    tensors = {k: v.detach().half().contiguous().cpu() for k, v in module.state_dict().items() if k not in without}
+    path.write_bytes(serialised(tensors))  # written here, a full disk is an OSError
+
+
+def read(module: nn.Module, path: Path) -> None:
+    """Fill it with what was written. Raises WeightsError for a file that is missing, damaged or of something else."""
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # which is what safetensors raises
+        raise WeightsError(f"{path} cannot be read ({error}); fetch it again, or train from the beginning") from error
+    fill(module, tensors, path)
 
 
 def fill(model: nn.Module, tensors: dict[str, torch.Tensor], folder: Path) -> None:

@@ -101,13 +101,6 @@ def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.r
     return shard.part(rng.permutation(bank.SHARD)[:count], slice(start, start + length))
 
 
-def recall(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
-    """Distilling the other way about: teach a new oracle to write the tokens that this Q-Former writes, and to read them."""
-    run.model.fusion.requires_grad_(False)
-    run.train(stage, run.oracle, lambda _: copying(run, sorts, 14), 3e-3)
-    run.model.fusion.requires_grad_(True)
-
-
 def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
     run.oracle.requires_grad_(False)

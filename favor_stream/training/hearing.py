@@ -17,9 +17,10 @@ from favor_stream.model.favor import Favor
 from favor_stream.training import bank, labels
 from favor_stream.training.loop import Run, Stage, faster
 
-BAND_MASKS, BAND_MASK = 2, 14  # how many in a clip, and the mels that one may hide
-TIME_MASKS, TIME_MASK = 8, 10  # and the frames of 10 ms
+BAND_MASKS, BAND_MASK = 2, 14  # how many in a recording, and the mels that one may hide
+TIME_MASKS, TIME_MASK = 16, 10  # and the frames of 10 ms
 BATCH = 16  # of 8 s: many small steps, or spelling takes long to begin
+JOINED = 2  # clips that are heard as one: in a stream a fan is switched on, a door opened, and that is no whistle
 
 
 class Hearing(nn.Module):
@@ -40,7 +41,7 @@ class Hearing(nn.Module):
 
     def forward(self, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, 8000 S] -> letters [B, 25 S, 28], sound events [B, 25 S, 8], words [B x S, 2, vocabulary]"""
-        tokens = self.audio(sound)
+        tokens = self.audio(sound.unflatten(0, (-1, JOINED)).flatten(1)).unflatten(1, (JOINED, -1)).flatten(0, 1)
         slices = tokens.unflatten(1, (-1, len(self.place))).flatten(0, 1) + self.place
         read, _ = self.attention(self.queries.expand(len(slices), -1, -1), slices, slices, need_weights=False)
         return self.letters(tokens).float(), self.events(tokens).float(), self.words(read).float()
@@ -54,12 +55,16 @@ class Batch:
     words: Tensor  # [B x S x 2] those that end in each slice, 0 for none
 
 
-def hear(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
-    """Teach `run.model.audio` on clips that are dense with speech."""
+def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -> None:
+    """Teach `run.model.audio` on clips that are dense with speech.
+
+    For `heads_alone` steps only the heads learn: they are new, and would spoil an encoder that is not.
+    """
     hearing = Hearing(run.model)
     masking = hearing.audio.mel.register_forward_hook(lambda _, __, mel: masked(mel, run.rng))
 
-    def step(_: int) -> tuple[Tensor, dict[str, float]]:
+    def step(at: int) -> tuple[Tensor, dict[str, float]]:
+        hearing.audio.requires_grad_(at >= heads_alone)
         batch = draw(clips, run.rng)
         with faster():
             spelled, sounding, said = hearing(batch.sound)

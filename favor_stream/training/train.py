@@ -46,17 +46,20 @@ class Budget:
     def further(self) -> Budget:
         """For weights that know most of it already."""
         data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
-        return replace(self, **data, language=self.language // 5, distil=self.distil // 2, join=2 * self.join // 5)
+        senses = {"sight": 0, "hearing": self.hearing // 5}
+        return replace(self, **data, **senses, language=self.language // 20, distil=self.distil // 2, join=self.join // 2)
 
 
 BUDGETS = {
     "nano": Budget(
         2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
     ),
-    "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=4, language=20, distil=10, join=6),
+    "smoke": Budget(50, odd=50, speech=50, samples=400, sight=10, hearing=10, language=20, distil=10, join=6),
 }
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
 GENTLY = 0.3  # of the usual rate, where weights are taught further
+HEADS_ALONE = 0.2  # of the steps of a hearing that is taught further
+ORACLE = "oracle.safetensors"  # beside the weights, for those who teach them further
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
 # in short memories is not yet found in those four times as long.
@@ -76,7 +79,7 @@ DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, again
 def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start: Path | None = None) -> int:
     """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
 
-    From the weights `start` it goes further: their encoders stay as they are, the rest is taught on. `without` one of FAVOR's
+    From the weights `start` it goes further: their sight stays as it is, the rest is taught on. `without` one of FAVOR's
     ideas ("causal", "synchronised") makes an ablation, into `out`/without-..., and without "nothing" what it is compared with:
     a new Q-Former, taught in fewer steps on the same encoders and on the language model as its own stage left it.
     """
@@ -86,9 +89,9 @@ def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start
     begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256")})
     torch.manual_seed(seed)
     model, tokenizer = weights.load(start) if start else new_model(seed)
-    learning = Run(model, Oracle(model.config, tokenizer), tokenizer, work, np.random.default_rng(seed))
+    learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed))
     sorts = teach_senses(learning, budget, seed, is_new=start is None)
-    teach_language(learning, budget, seed, sorts, is_new=start is None)
+    teach_language(learning, budget, seed, is_new=start is None)
     if without is None:
         stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
     else:
@@ -121,6 +124,14 @@ def new_model(seed: int) -> tuple[Favor, Tokenizer]:
     return model, train_tokenizer(corpus(20_000, seed), model.config.llm.vocabulary)
 
 
+def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> Oracle:
+    """The oracle that the weights `start` were taught by, or a new one."""
+    oracle = Oracle(config, tokenizer)
+    if start:
+        weights.read(oracle, start / ORACLE)
+    return oracle
+
+
 def without_idea(config: ModelConfig, idea: str) -> ModelConfig:
     fusion = {
         "nothing": config.fusion,
@@ -131,7 +142,7 @@ def without_idea(config: ModelConfig, idea: str) -> ModelConfig:
 
 
 def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
-    """Make the data, teach both encoders where they are new, and encode all clips with them."""
+    """Make the data, teach both encoders (one that is not new: hearing alone), and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
     plans = (
         bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY),
@@ -144,15 +155,15 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
     if is_new:
         sight.see(learning, Stage("sight", budget.sight), clips + odd)
         hearing.hear(learning, Stage("hearing", budget.hearing), speech)
+    else:
+        hearing.hear(learning, Stage("hearing", budget.hearing, GENTLY), speech, math.ceil(HEADS_ALONE * budget.hearing))
     learning.model.eval()
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
 
 
-def teach_language(learning: Run, budget: Budget, seed: int, sorts: Sorts, is_new: bool) -> None:
-    """Teach the language model on the oracle's tokens. To one that is not new belongs a Q-Former: a new oracle learns from it."""
+def teach_language(learning: Run, budget: Budget, seed: int, is_new: bool) -> None:
+    """Teach the language model on the oracle's tokens, and the oracle with it."""
     speaking = Stage("language", budget.language, 1.0 if is_new else GENTLY)
-    if not is_new:
-        fusion.recall(learning, Stage("oracle", budget.language // 4), sorts)
     syllabus = SYLLABUS if is_new else SYLLABUS[2:]
     language.speak(learning, speaking, lessons(learning, speaking, syllabus, budget.samples, seed))
 
@@ -169,6 +180,7 @@ def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
     curves = learning.folder / "curves.jsonl"
     spent = {"stage_seconds": stage_seconds(curves), "cores": workers(), "torch": torch.__version__}
     weights.save(folder, learning.model.eval(), learning.tokenizer, {**facts, **spent})
+    weights.write(learning.oracle, folder / ORACLE)
     plot(curves, folder / "curves.png")
     print(f"wrote {folder}")
 
