@@ -204,7 +204,8 @@ class Llm:
             yield piece
         if form and not form.is_filled:
             raise ConfigError(
-                f"the answer has not filled its schema within {max_tokens} tokens; ask for less or raise max_answer_tokens"
+                f"the answer has not filled its schema within {max_tokens} tokens; ask for less (an object may go on and on"
+                ' without "additionalProperties": false) or raise max_answer_tokens'
             )
 
     def _keep(self, dialogue_ids: list[int]) -> None:

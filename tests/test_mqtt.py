@@ -253,7 +253,8 @@ def test_who_asks_by_mqtt_5_is_answered_at_a_topic_of_his_own(server: Mosquitto,
 
 def test_answer_may_fill_a_schema(server: Mosquitto, config: Config, tmp_path: Path) -> None:
     pytest.importorskip("llguidance")
-    schema = {"type": "object", "properties": {"there": {"type": "boolean"}}, "required": ["there"]}
+    there = {"properties": {"there": {"type": "boolean"}}, "required": ["there"]}
+    schema = {"type": "object", "additionalProperties": False, **there}
 
     shipped = replace(config, weights=None)  # whose words can spell JSON
 
