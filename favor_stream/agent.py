@@ -86,6 +86,7 @@ class Agent:
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
         self._is_left = False
         self._perceiving_s = 0.0  # spent, on the model thread
+        self._remembered_s = (0.0, 0.0)
         self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
         self._pieces: Generator[str, None, None] | None = None  # of that answer
 
@@ -147,7 +148,7 @@ class Agent:
     async def forget(self) -> None:
         """Forget everything that was perceived; the stream's time goes on."""
         async with self._asking:
-            await self._compute(lambda: self._session.reset(keep_clock=True))
+            await self._compute(self._forget)
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
@@ -266,7 +267,7 @@ class Agent:
     @property
     def remembered_s(self) -> tuple[float, float]:
         """From when to when the memory reaches."""
-        return self._session.remembered_s
+        return self._remembered_s
 
     # Perception.
 
@@ -312,7 +313,12 @@ class Agent:
         started_s = time.perf_counter()
         self._signals.see(piece)
         self._session.see(replace(piece, index=round(self.heard_until_s / SLICE_S)))
+        self._remembered_s = self._session.remembered_s  # read here: the memory belongs to this thread
         self._perceiving_s += time.perf_counter() - started_s
+
+    def _forget(self) -> None:
+        self._session.reset(keep_clock=True)
+        self._remembered_s = self._session.remembered_s
 
     async def _tell(self) -> None:
         if self._asking.locked():  # somebody's answer comes first
