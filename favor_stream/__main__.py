@@ -136,7 +136,14 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
 def _watch(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.aveb import watching
 
-    return watching.calibrate(config, arguments.minutes, arguments.seed, arguments.plot)
+    if (arguments.film is None) != (arguments.truth is None):
+        raise ConfigError("--film and --truth belong together: a film, and when what is watched was there; give both or none")
+    if arguments.film:
+        observed = watching.observe_film(config, arguments.film, arguments.truth)
+    else:
+        observed = watching.observe(config, arguments.minutes, arguments.seed)
+    watching.calibrate(observed, arguments.plot)
+    return 0
 
 
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
@@ -335,6 +342,8 @@ def _add_measuring(verbs: _Verbs) -> None:
     watch.add_argument("what", choices=("calibrate",), help="hits against false alarms, for many thresholds")
     watch.add_argument("--minutes", type=_count, default=30, metavar="N", help="of films never trained on (%(default)s)")
     watch.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
+    watch.add_argument("--film", metavar="SOURCE", help="one of your own instead, with the watches of --config")
+    watch.add_argument("--truth", type=Path, metavar="FILE", help='JSON of when each was there: {"door": [[3.5, 6.0]]}')
     watch.add_argument("--plot", type=Path, metavar="FILE", help="draw them into this file")
 
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")

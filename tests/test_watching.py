@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from media import numbered_film
 
 from favor_stream.__main__ import main
 from favor_stream.aveb import watching
-from favor_stream.aveb.watching import Observed, Span, score, scripts, spans, watches
+from favor_stream.aveb.alarms import Observed, Span, score
+from favor_stream.aveb.watching import scripts, spans, watches
+from favor_stream.config import Config
 from favor_stream.watches import Watches
 
 TRUE = {"bell": [Span(10.0, 12.0), Span(20.0, 21.0)], "siren": []}
@@ -48,7 +51,7 @@ def test_higher_thresholds_tell_less(monkeypatch: pytest.MonkeyPatch, capsys: py
     for k in range(100, 200, 10):
         sure[k][1] = 0.65
     true = {name: [Span(10.0, 15.0)] if name == names[0] else [] for name in names}
-    monkeypatch.setattr(watching, "observe", lambda *_: Observed(sure, true, []))
+    monkeypatch.setattr(watching, "observe", lambda *_: Observed(watches(), sure, true, []))
     assert main(["watch", "calibrate", "--plot", str(tmp_path / "curve.png")]) == 0
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
     found = {(float(row[0]), float(row[1])): (row[2].strip(), float(row[4])) for row in rows}
@@ -56,6 +59,28 @@ def test_higher_thresholds_tell_less(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert found[0.95, 0.5][0] == found[0.6, 0.5][0] == "100.0%"
     assert found[0.98, 0.5][0] == "0.0%"
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_film_of_ones_own_is_calibrated_with_its_truth(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film, truth, settings = tmp_path / "film.mp4", tmp_path / "truth.json", tmp_path / "agent.toml"
+    numbered_film(film, seconds=3.0)
+    settings.write_text(f'weights = "{config.weights}"\n[watches.always]\nquestion = "anything happens"\n')
+    truth.write_text('{"always": [[0.0, 3.0]]}')
+    command = ["--config", str(settings), "watch", "calibrate", "--film", str(film)]
+    assert main([*command, "--truth", str(truth)]) == 0
+    assert "| told within 1 s |" in capsys.readouterr().out
+    for text, complaint in {
+        "[": "cannot be read",
+        '{"never": []}': "no watch is called 'never'",
+        '{"always": 3}': "write JSON",
+    }.items():
+        truth.write_text(text)
+        assert main([*command, "--truth", str(truth)]) == 2
+        assert complaint in capsys.readouterr().err
+    assert main(command) == 2
+    assert "belong together" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,66 +1,31 @@
-"""How well watches work: an endless stream of held-out clips, through the session that the live agent uses.
-
-A happening is hit when its watch tells it within a second of its beginning. What a watch tells of nothing is a false alarm; they
-are counted for each watch and hour, and apart where nothing at all happens.
-"""
+"""How well watches work: an endless stream of held-out clips, or a film of one's own, through the session of the live agent."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
 
 from favor_stream.aveb import world
+from favor_stream.aveb.alarms import BEFORE_S, Observed, Score, Span, judged
 from favor_stream.aveb.evaluation import FIRST_SEED, film
 from favor_stream.aveb.lexicon import COLOURS, SHAPES, SOUNDS
 from favor_stream.aveb.script import Script
+from favor_stream.capture import open_source
 from favor_stream.config import Config
-from favor_stream.errors import DeviceError
-from favor_stream.records import SLICE_S, Watch
-from favor_stream.session import load_session
-from favor_stream.watches import BACK_S, Now, Watching
+from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.records import SLICE_S, Slice, Watch
+from favor_stream.ring import Ring
+from favor_stream.session import Session, load_session
+from favor_stream.watches import BACK_S
 
 TASK = "watches"  # as `eval --tasks` calls it
 CLIP_S = 60.0
 EMPTY_EVERY = 4  # of so many clips one is an empty room
 THINGS = [(colour, shape) for n, colour in enumerate(COLOURS) for m, shape in enumerate(SHAPES) if (n + m) % 4 == 0]
-WITHIN_S = 1.0  # of its beginning
 ONS, HOLDS_S = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99), (0.5, 1.0)  # settings that are compared
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # what is replayed happens at no time of the world
-BEFORE_S = 1.0  # that may pass between what is told and its end, for it to be told truly
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When something was really there, in seconds of the stream."""
-
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A stream as the watches saw it."""
-
-    chances: list[list[float]]  # of each slice, of each watch
-    true: dict[str, list[Span]]  # by the watch's name
-    empty: list[Span]  # stretches in which nothing at all happens
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    watches: int
-    minutes: float
-    happenings: int
-    hit: float  # share told within WITHIN_S
-    told: float  # share told at all
-    delay_s: float  # median, of those told
-    false_per_hour: float  # for each watch
-    false_per_empty_hour: float
 
 
 def watches() -> list[Watch]:
@@ -86,63 +51,62 @@ def spans(script: Script, start_s: float) -> dict[str, list[Span]]:
     return out
 
 
+@dataclass(slots=True)
+class Observer:
+    """Sees a stream and notes how likely each watch was after each slice."""
+
+    session: Session
+    watches: list[Watch]
+    chances: list[list[float]] = field(default_factory=list)
+
+    def see(self, pieces: Iterable[Slice]) -> None:
+        questions = [watch.asked for watch in self.watches]
+        for piece in pieces:
+            self.session.see(replace(piece, index=round(self.session.heard_until_s / SLICE_S)))
+            self.chances.append(self.session.check(questions, BACK_S))
+
+
 def observe(config: Config, minutes: int, seed: int) -> Observed:
-    """See `minutes` of stream and note how likely each watch was after each slice."""
-    session, questions, chances = load_session(config), [watch.asked for watch in watches()], []
-    true: dict[str, list[Span]] = {watch.name: [] for watch in watches()}
+    """The generated world, clip after clip."""
+    observer = Observer(load_session(config), watches())
+    true: dict[str, list[Span]] = {watch.name: [] for watch in observer.watches}
     empty: list[Span] = []
     for script in scripts(minutes, seed):
-        start_s = session.heard_until_s
+        start_s = observer.session.heard_until_s
         for name, there in spans(script, start_s).items():
             true.get(name, []).extend(there)
         empty += [] if script.things or script.noises else [Span(start_s + BEFORE_S, start_s + CLIP_S)]
-        for piece in film(script):
-            session.see(replace(piece, index=round(session.heard_until_s / SLICE_S)))
-            chances.append(session.check(questions, BACK_S))
-        print(f"\rminute {round(session.heard_until_s / 60)}/{minutes}", end="", file=sys.stderr, flush=True)
+        observer.see(film(script))
+        print(f"\rminute {round(observer.session.heard_until_s / 60)}/{minutes}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return Observed(chances, true, empty)
+    return Observed(observer.watches, observer.chances, true, empty)
 
 
-def judged(observed: Observed, **settings: float) -> Score:
-    """What watches with these settings would have told, against what was true."""
-    told: dict[str, list[float]] = {}
-    for number, watch in enumerate(watches()):
-        watching = Watching(replace(watch, **settings))  # type: ignore[arg-type]
-        told[watch.name] = [
-            event.time_s
-            for k, chances in enumerate(observed.chances)
-            for event in watching.step(chances[number], Now((k + 1) * SLICE_S, NEVER))
-            if event.phase == "new"
-        ]
-    return score(observed.true, told, observed.empty, len(observed.chances) * SLICE_S)
+def observe_film(config: Config, source: str, truth: Path) -> Observed:
+    """A film of one's own, with the watches of the settings. Raises ConfigError, DeviceError."""
+    watched = [watch for watch in config.watches if watch.by == "model"]
+    if not watched:
+        raise ConfigError("no watch of the settings asks the model; give --config FILE with a table such as [watches.door]")
+    true = read_truth(truth, watched)
+    observer = Observer(load_session(config), watched)
+    ring = Ring(config.keep_s, config.picture_hold_s, config.lag_s, "lossless")
+    with open_source(source, ring, lambda _: None, config.pictures_per_s):
+        observer.see(ring)
+    return Observed(watched, observer.chances, true, [])
 
 
-def score(true: dict[str, list[Span]], told: dict[str, list[float]], empty: list[Span], stream_s: float) -> Score:
-    """What was told, by the watch's name, against what was true."""
-    delays = [delay(span, told[name]) for name, there in true.items() for span in there]
-    heard = [each for each in delays if each is not None]
-    false = [at_s for name, times in told.items() for at_s in times if not any(covers(span, at_s) for span in true[name])]
-    in_empty = [at_s for at_s in false if any(span.start_s <= at_s <= span.end_s for span in empty)]
-    empty_s = sum(span.end_s - span.start_s for span in empty)
-    return Score(
-        watches=len(told),
-        minutes=stream_s / 60,
-        happenings=len(delays),
-        hit=sum(each <= WITHIN_S for each in heard) / max(1, len(delays)),
-        told=len(heard) / max(1, len(delays)),
-        delay_s=median(heard) if heard else float("nan"),
-        false_per_hour=len(false) / len(told) / (stream_s / 3600),
-        false_per_empty_hour=len(in_empty) / len(told) / (max(empty_s, 1) / 3600),
-    )
-
-
-def delay(span: Span, told: list[float]) -> float | None:
-    return next((at_s - span.start_s for at_s in told if covers(span, at_s)), None)
-
-
-def covers(span: Span, at_s: float) -> bool:
-    return span.start_s <= at_s <= span.end_s + BEFORE_S
+def read_truth(path: Path, watched: list[Watch]) -> dict[str, list[Span]]:
+    """When each watched thing was there, from JSON such as {"door": [[3.5, 6.0]]}; what is not named never was."""
+    try:
+        told = {
+            name: [Span(float(start_s), float(end_s)) for start_s, end_s in there]
+            for name, there in json.loads(path.read_text()).items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f'{path}: cannot be read ({error}); write JSON such as {{"door": [[3.5, 6.0]]}}, in seconds') from error
+    if unknown := told.keys() - {watch.name for watch in watched}:
+        raise ConfigError(f"{path}: no watch is called {min(unknown)!r}; expected some of: {', '.join(w.name for w in watched)}")
+    return {watch.name: told.get(watch.name, []) for watch in watched}
 
 
 def run(config: Config, minutes: int, seed: int, json_out: bool) -> None:
@@ -163,9 +127,8 @@ def run(config: Config, minutes: int, seed: int, json_out: bool) -> None:
     print("\n".join(f"| {what} | {value} | {goal} | {verdict[is_reached]} |" for what, value, goal, is_reached in rows))
 
 
-def calibrate(config: Config, minutes: int, seed: int, picture: Path | None) -> int:
+def calibrate(observed: Observed, picture: Path | None) -> None:
     """Print hits against false alarms for many settings of one and the same stream, and draw them."""
-    observed = observe(config, minutes, seed)
     print("| on | hold_s | told within 1 s | told at all | false alarms, a watch and hour |\n|--:|--:|--:|--:|--:|")
     curves: dict[float, list[Score]] = {}
     for hold_s in HOLDS_S:
@@ -175,7 +138,6 @@ def calibrate(config: Config, minutes: int, seed: int, picture: Path | None) -> 
             print(f"| {on:g} | {hold_s:g} | {found.hit:.1%} | {found.told:.1%} | {found.false_per_hour:.2f} |")
     if picture:
         draw(curves, picture)
-    return 0
 
 
 def draw(curves: dict[float, list[Score]], picture: Path) -> None:
