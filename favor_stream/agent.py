@@ -13,29 +13,26 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing, suppress
-from dataclasses import replace
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from favor_stream.capture import Source, open_source
-from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
+from favor_stream.intake import Intake
 from favor_stream.lookout import Lookout
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
-from favor_stream.ring import Clip, Counts, Ring
+from favor_stream.ring import Clip, Counts
 from favor_stream.session import SAID_LAST, SPOKEN, load_session
 from favor_stream.signals import Hearing, Signals
-from favor_stream.voice import Utterances, is_question
+from favor_stream.voice import Utterances
 from favor_stream.watches import BACK_S, Now
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
-TAKE_S = 0.2  # how long one wait for a slice may last, so that leaving is quick
 LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
 Result = TypeVar("Result")
 Schema = Mapping[str, Any]
@@ -62,26 +59,16 @@ class Agent:
         """
         if not sources:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
-        self._sources, self._config, self._perceive_every = sources, config or Config(), perceive_every
-        c = self._config
-        self._new_ring = partial(
-            Ring, c.keep_s, c.picture_hold_s, c.lag_s, "live" if pace == "live" else "lossless", snapshot_jpeg
-        )
-        self._ring, self._ring_start_s, self._counts_before = self._new_ring(), 0.0, Counts()
-        self._resumed: asyncio.Event | None = None  # while devices are held closed: to be set when they may open again
-        self._switching = asyncio.Lock()  # held while devices are being opened again or closed
-        self._feed = Feed()
+        self._config, self._perceive_every = config or Config(), perceive_every
+        c, self._feed = self._config, Feed()
+        self._intake = Intake(sources, c, pace, self.publish)
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
         watches = [*c.watches, *watches]
         self._lookout = Lookout(watches, archive, self.clip, self._look, self._feed)
-        self._utterances, self._has_spoken = Utterances() if c.voice else None, False
-        self._answered = ""  # what was said last when somebody had finished speaking
+        self._utterances = Utterances() if c.voice else None
         self._signals = Signals(hearing() if c.voice or any(watch.by == "speech" for watch in watches) else None)
         self._told = ""  # what was perceived last
         self._model_thread = ThreadPoolExecutor(1, "model")
-        self._reader_thread = ThreadPoolExecutor(1, "reader")
-        self._devices = ExitStack()
-        self._running: list[Source] = []
         self._perceiving: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
         self._is_left = False
@@ -94,13 +81,12 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         try:
             self._session = await self._compute(lambda: load_session(self._config))
-            if self._resumed is None:
-                await self._loop.run_in_executor(self._reader_thread, self._open)
+            await self._intake.open()
             self._proving = asyncio.create_task(self._lookout.run(), name="prove")
             self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
             self._perceiving.add_done_callback(lambda _: self._move())
             with suppress(TimeoutError):
-                async with asyncio.timeout(0 if self._resumed else OPENING_S):
+                async with asyncio.timeout(0 if self.is_held else OPENING_S):
                     await self.until(SLICE_S)
         except BaseException:  # also when entering is cancelled
             await self._close()
@@ -152,27 +138,19 @@ class Agent:
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
-        async with self._switching:
-            if self._resumed is not None:  # perhaps about to open
-                self._resumed.clear()
-                return
-            self.begin_held()
-            await self._loop.run_in_executor(self._reader_thread, self._devices.close)
-            self.publish(Event("held", self.heard_until_s, "devices are closed"))
+        await self._intake.hold()
 
     def begin_held(self) -> None:
         """Before entering: open no device until `resume`."""
-        self._resumed = asyncio.Event()
-        self._ring.end()
+        self._intake.begin_held()
 
     def resume(self) -> None:
         """Open the devices again; the memory is as it was."""
-        if self._resumed is not None:
-            self._resumed.set()
+        self._intake.resume()
 
     @property
     def is_held(self) -> bool:
-        return self._resumed is not None and not self._resumed.is_set()
+        return self._intake.is_held
 
     def publish(self, event: Event) -> None:
         """Tell all listeners: for faces, which have losses of their own."""
@@ -222,22 +200,22 @@ class Agent:
 
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
-        return self._ring.clip(last_s)
+        return self._intake.clip(last_s)
 
     @property
     def sources(self) -> list[str]:
         """Names of the devices and films, as they may be shown."""
-        return [source.name for source in self._running]
+        return self._intake.names
 
     @property
     def counts(self) -> Counts:
         """Pictures and samples in, used and lost."""
-        return self._counts_before + self._ring.counts
+        return self._intake.counts
 
     @property
     def drift_ppm(self) -> float | None:
         """How much faster the sound device's clock runs than this machine's; None for a film, and before it is known."""
-        return next((source.drift_ppm for source in self._running if source.drift_ppm is not None), None)
+        return self._intake.drift_ppm
 
     @property
     def heard_until_s(self) -> float:
@@ -247,7 +225,7 @@ class Agent:
     @property
     def lag_s(self) -> float:
         """How far perception is behind the devices, in seconds; up to one slice is the slice that is still filling."""
-        return 0.0 if self._ring.ended else max(0.0, self._ring_start_s + self._ring.elapsed_s - self.heard_until_s)
+        return max(0.0, self._intake.arrived_s - self.heard_until_s)
 
     @property
     def tokens(self) -> int:
@@ -274,15 +252,7 @@ class Agent:
     async def _perceive(self) -> None:
         lost = (0, 0)
         try:
-            while True:
-                piece = await self._loop.run_in_executor(self._reader_thread, self._ring.take, TAKE_S)
-                if piece is None:
-                    if not self._ring.ended:
-                        continue
-                    if self._resumed is None:
-                        break
-                    await self._reopen(self._resumed)
-                    continue
+            while (piece := await self._intake.take()) is not None:
                 await self._compute(partial(self._see, piece))
                 self._move()
                 await self._lookout.notice(self._signals, self._now(), self._told)
@@ -297,22 +267,10 @@ class Agent:
         finally:
             self._feed.close()
 
-    async def _reopen(self, resumed: asyncio.Event) -> None:
-        """Go on with a new ring once the devices may be opened: the clock of the old one has run on."""
-        self._counts_before, self._ring = self._counts_before + self._ring.counts, self._new_ring()
-        self._ring_start_s = self.heard_until_s
-        while self._resumed is not None:
-            await resumed.wait()
-            async with self._switching:
-                if resumed.is_set():  # still
-                    await self._loop.run_in_executor(self._reader_thread, self._open)
-                    self._resumed = None
-        self.publish(Event("resumed", self.heard_until_s, "devices are open again"))
-
     def _see(self, piece: Slice) -> None:
         started_s = time.perf_counter()
         self._signals.see(piece)
-        self._session.see(replace(piece, index=round(self.heard_until_s / SLICE_S)))
+        self._session.see(piece)
         self._remembered_s = self._session.remembered_s  # read here: the memory belongs to this thread
         self._perceiving_s += time.perf_counter() - started_s
 
@@ -342,14 +300,11 @@ class Agent:
         """Answer what was said last, if that is a question and somebody has finished it; once, until something else is said."""
         if self._utterances is None:
             return
-        self._has_spoken |= self._utterances.step(self._signals.speech)
-        if not self._has_spoken or self._asking.locked():  # somebody's answer comes first
+        self._utterances.step(self._signals.speech)
+        if not self._utterances.is_waiting or self._asking.locked():  # somebody's answer comes first
             return
-        self._has_spoken = False
-        said = (await self.answer(SAID_LAST)).text
-        if is_question(said) and said != self._answered:
+        if self._utterances.is_new_question((await self.answer(SAID_LAST)).text):
             self._feed.publish(Event("answer", self.heard_until_s, (await self.answer(SPOKEN)).text))
-        self._answered = said
 
     # Watches.
 
@@ -383,16 +338,6 @@ class Agent:
             raise RuntimeError(LEFT)
         return await self._loop.run_in_executor(self._model_thread, work)
 
-    def _from_thread(self, event: Event) -> None:
-        event = replace(event, time_s=self._ring_start_s + event.time_s)
-        self._loop.call_soon_threadsafe(self._feed.publish, event)
-
-    def _open(self) -> None:
-        self._running.clear()
-        for name in self._sources:
-            source = open_source(name, self._ring, self._from_thread, self._config.pictures_per_s)
-            self._running.append(self._devices.enter_context(source))
-
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""
         self._is_left, lost = True, None
@@ -402,13 +347,10 @@ class Agent:
             lost = None if self._perceiving.cancelled() else self._perceiving.exception()
             self._proving.cancel()
             await asyncio.wait({self._proving})
-        self._ring.end()  # wakes the reader
-        # Leaving a device may block, so not here; in the reader's thread it comes after an opening that was cancelled.
-        await self._loop.run_in_executor(self._reader_thread, self._devices.close)
+        await self._intake.close()
         if self._pieces is not None:
             await self._loop.run_in_executor(self._model_thread, self._pieces.close)
         self._feed.close()
-        await asyncio.to_thread(self._reader_thread.shutdown)
         await asyncio.to_thread(self._model_thread.shutdown)
         return lost
 
@@ -418,6 +360,3 @@ def hearing() -> Hearing:
     from favor_stream.vad import VoiceActivity
 
     return VoiceActivity()
-
-
-assert SLICE_S > TAKE_S  # a wait for a slice never lasts longer than a slice

@@ -19,7 +19,7 @@ FLOORS = [
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script"},
     {"capture", "llm", "encoder"},
-    {"session"},
+    {"session", "intake"},
     {"watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
     {"aveb"},
     {"lookout"},
