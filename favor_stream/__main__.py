@@ -39,7 +39,6 @@ EXTRAS: dict[str, set[str | None]] = {
     "webhook": {"httpx2"},
     "metrics": {"prometheus_client"},
     "voice": {"silero_vad", "onnxruntime"},
-    "schema": {"llguidance"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]

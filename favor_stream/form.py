@@ -18,8 +18,10 @@ class Form:
 
     def __init__(self, schema: Mapping[str, Any], tokenizer: Tokenizer, eos: int) -> None:
         """`eos` is the token that ends an answer. Raises ConfigError for a schema that cannot be filled."""
-        from llguidance import LLMatcher, LLTokenizer  # of an extra
-
+        try:
+            from llguidance import LLMatcher, LLTokenizer
+        except ModuleNotFoundError as error:
+            raise ConfigError("a schema needs llguidance; install it: pip install --editable '.[schema]'") from error
         grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
         self._matcher = LLMatcher(LLTokenizer(tokenizer.to_str(), eos_token=eos), grammar)
         if self._matcher.is_error():

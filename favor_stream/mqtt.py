@@ -274,7 +274,8 @@ class Mqtt:
                 await self._switches.turn(topic, text)
         except FavorError as error:
             await self._queue("error", {"code": "command", "topic": topic, "message": str(error)})
-        self._describe()
+        if topic not in ("ask", "cmd/snapshot"):
+            self._describe()
 
     def _ask(self, asked: Asked) -> None:
         if self._questions.full():
