@@ -20,7 +20,7 @@ from mosquitto import PASSWORD, USER, Mosquitto
 from favor_stream import mqtt, retrying
 from favor_stream.agent import Agent
 from favor_stream.asked import asked
-from favor_stream.config import Config
+from favor_stream.config import Config, load
 from favor_stream.errors import ConfigError
 from favor_stream.mqtt import Mqtt
 from favor_stream.outlets import Broker
@@ -256,7 +256,7 @@ def test_answer_may_fill_a_schema(server: Mosquitto, config: Config, tmp_path: P
     there = {"properties": {"there": {"type": "boolean"}}, "required": ["there"]}
     schema = {"type": "object", "additionalProperties": False, **there}
 
-    shipped = replace(config, weights=None)  # whose words can spell JSON
+    shipped = replace(config, weights=None, max_answer_tokens=64)  # whose words can spell JSON
 
     async def run() -> str:
         async with listener(server, "favor/porch/#") as client, connected(shipped, on(server), tmp_path):
@@ -406,6 +406,25 @@ def test_command_that_was_left_lying_about_is_ignored(server: Mosquitto, config:
                 return agent.watches[0].is_on
 
     assert asyncio.run(run())
+
+
+def test_readme_s_settings_show_the_device_in_home_assistant(server: Mosquitto, config: Config, tmp_path: Path) -> None:
+    """As they stand there, but for the test's own port and password."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    settings = tmp_path / "agent.toml"
+    settings.write_text(readme.partition("agent.toml <<'END'\n")[2].partition("END\n")[0])
+    told_by_readme = load(settings)
+    assert told_by_readme.mqtt is not None
+
+    async def run() -> dict[str, Any]:
+        watching = replace(config, watches=told_by_readme.watches)
+        broker = replace(told_by_readme.mqtt, url=server.url, user=USER)
+        async with listener(server, "homeassistant/#") as client, connected(watching, broker, tmp_path):
+            return told(await message(client, "homeassistant/device/favor_porch/config"))
+
+    found = asyncio.run(run())
+    assert found["device"]["name"] == "Porch"
+    assert {"events", "holds_ring", "watch_ring", "threshold_ring", "ask"} <= found["components"].keys()
 
 
 # paho leaves the socket of a failed handshake to the garbage collector.
