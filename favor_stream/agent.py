@@ -324,7 +324,8 @@ class Agent:
         """Its second look's answer; None while somebody else is being answered, who may be slow to take it."""
         if self._asking.locked():
             return None
-        return (await self.answer(watch.look, schema=watch.schema and json.loads(watch.schema) or None)).text
+        schema = json.loads(watch.schema) if watch.schema else None
+        return (await self.answer(watch.look, schema=schema)).text
 
     def _move(self) -> None:
         """Wakes whoever waits for the stream's time."""

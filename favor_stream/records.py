@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -74,7 +73,7 @@ class Watch:
     """Something to be told of when it happens, in plain words; checked when it is made, ConfigError for what cannot be watched.
 
     What `on` and `off` are compared with depends on `by`: "model" the probability of yes; "motion" the share of the picture that
-    moves; "scene" how much of its light and colour is another; "loudness" the sound's effective value; "speech" the share of
+    moves; "scene" how far its light and colours have shifted; "loudness" the sound's effective value; "speech" the share of
     the half second in which somebody speaks; "schedule" and "manual" 1 within `hours` and when it is fired. All are 0..1.
     """
 
@@ -95,34 +94,39 @@ class Watch:
     schema: str = ""  # a JSON schema that this answer is to fill; it is the event's data then
 
     def __post_init__(self) -> None:
-        told = f"watch {self.name!r}"
+        if wrong := self._wrong_words() or self._wrong_numbers() or self._wrong_choice() or self._wrong_look():
+            raise ConfigError(f"watch {self.name!r}: {wrong}")
+
+    def _wrong_words(self) -> str:
         if not NAME.fullmatch(self.name):
-            raise ConfigError(f"{told}: expected a name of small letters, digits and _; rename it")
+            return "expected a name of small letters, digits and _; rename it"
         if not self.question.strip():
-            raise ConfigError(f"{told} has no question; write what it is to see or hear")
+            return "there is no question; write what it is to see or hear"
+        if not (HOURS.fullmatch(self.hours) if self.hours else self.by != "schedule"):
+            return f"hours is {self.hours!r}; write them as 22:00-06:30"
+        return ""
+
+    def _wrong_numbers(self) -> str:
         if not 0 < self.off <= self.on < 1:
-            raise ConfigError(f"{told} goes on at {self.on:g} and off below {self.off:g}; write 0 < off <= on < 1")
-        if not (0 <= self.hold_s <= 60 and 0 <= self.cooldown_s <= 86_400 and 0.5 < self.agree <= 1):
-            raise ConfigError(
-                f"{told} holds {self.hold_s:g} s, cools down {self.cooldown_s:g} s and wants {self.agree:g} to agree; write up to"
-                " 60 and up to 86400 seconds, and more than 0.5 up to 1"
-            )
+            return f"it goes on at {self.on:g} and off below {self.off:g}; write 0 < off <= on < 1"
+        if not (0 <= self.hold_s <= 60 and 0 <= self.cooldown_s <= 86_400):
+            return f"it holds {self.hold_s:g} s and cools down {self.cooldown_s:g} s; write up to 60 and up to 86400 seconds"
+        return "" if 0.5 < self.agree <= 1 else f"agree is {self.agree:g}; write more than 0.5, and 1 at most"
+
+    def _wrong_choice(self) -> str:
         for key, value, choices in (("by", self.by, get_args(Sense)), ("severity", self.severity, get_args(Severity))):
             if value not in choices:
-                raise ConfigError(f"{told}: {key} is {value!r}; write one of {', '.join(choices)}")
-        if not (HOURS.fullmatch(self.hours) if self.hours else self.by != "schedule"):
-            raise ConfigError(f"{told}: hours is {self.hours!r}; write them as 22:00-06:30")
-        self._check_look(told)
+                return f"{key} is {value!r}; write one of {', '.join(choices)}"
+        return ""
 
-    def _check_look(self, told: str) -> None:
+    def _wrong_look(self) -> str:
         if (self.expects or self.schema) and not self.look.strip():
-            raise ConfigError(f'{told} expects an answer to no question; write look = "what do you see now?"')
+            return 'it expects an answer to no question; write look = "what do you see now?"'
         try:
             is_object = not self.schema or isinstance(json.loads(self.schema), dict)
         except ValueError:
             is_object = False
-        if not is_object:
-            raise ConfigError(f"{told}: its schema is no JSON object; write a JSON schema")
+        return "" if is_object else "its schema is no JSON object; write a JSON schema"
 
     @property
     def asked(self) -> str:
@@ -149,6 +153,6 @@ class WatchEvent(Event):
     started_s: float  # when it began to hold, on the session's clock
     captured_at: datetime  # UTC of the stream's time `time_s`
     suppressed: int = 0  # happenings that the cooldown or a second look hid since the last one that was told
-    data: Mapping[str, Any] | None = None  # the second look's answer, where it has a schema
+    data: Any = None  # the second look's answer from JSON, where it has a schema
     snapshot: Evidence | None = None
     clip: Evidence | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ class Watching:
         is_time = self._told and now.end_s >= self._told.started_s + EVIDENCE_AFTER_S
         return self._prove(now) if is_time else []
 
-    def look(self, text: str, data: Mapping[str, Any] | None = None) -> list[WatchEvent]:
+    def look(self, text: str, data: Any = None) -> list[WatchEvent]:
         """What is left to tell of a happening that has just begun, after a second look at it that found this."""
         if self._told is None or self.watch.expects not in text:
             self._told, self.suppressed = None, self.suppressed + 1

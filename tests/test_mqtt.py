@@ -413,12 +413,12 @@ def test_readme_s_settings_show_the_device_in_home_assistant(server: Mosquitto, 
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     settings = tmp_path / "agent.toml"
     settings.write_text(readme.partition("agent.toml <<'END'\n")[2].partition("END\n")[0])
-    told_by_readme = load(settings)
-    assert told_by_readme.mqtt is not None
+    as_told = load(settings)
+    assert as_told.mqtt is not None
+    broker = replace(as_told.mqtt, url=server.url, user=USER)
 
     async def run() -> dict[str, Any]:
-        watching = replace(config, watches=told_by_readme.watches)
-        broker = replace(told_by_readme.mqtt, url=server.url, user=USER)
+        watching = replace(config, watches=as_told.watches)
         async with listener(server, "homeassistant/#") as client, connected(watching, broker, tmp_path):
             return told(await message(client, "homeassistant/device/favor_porch/config"))
 

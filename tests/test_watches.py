@@ -162,7 +162,7 @@ def test_clock_that_jumps_moves_no_hold_and_no_cooldown() -> None:
         ({"hold_s": -1.0}, "seconds"),
         ({"severity": "panic"}, "severity"),
         ({"by": "smell"}, "by is 'smell'"),
-        ({"agree": 0.5}, "more than 0.5"),
+        ({"agree": 0.5}, "write more than 0.5"),
         ({"hours": "9-5"}, "22:00-06:30"),
         ({"by": "schedule"}, "22:00-06:30"),
         ({"expects": "red"}, "to no question"),
