@@ -218,7 +218,7 @@ class Mqtt:
         self._tell_all()
         if self._is_lost:
             self._is_lost = False
-            self._agent.publish(Event("found", self._agent.heard_until_s, f"{self._broker.url} is back"))
+            self._agent.publish(Event("found", self._agent.heard_until_s, f"{self._broker.url} is back{self._outbox.losses}"))
 
     def _lose(self, error: BaseException) -> None:
         if not self._is_lost:

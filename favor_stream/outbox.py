@@ -47,6 +47,11 @@ class Outbox:
     def __len__(self) -> int:
         return self._waiting
 
+    @property
+    def losses(self) -> str:
+        """What there is to say of messages that were dropped; nothing, mostly."""
+        return f"; {self.dropped} of the oldest messages were dropped meanwhile" if self.dropped else ""
+
     def put(self, topic: str, payload: bytes) -> None:
         with self._lock:
             try:

@@ -85,7 +85,7 @@ class Webhook:
             return self._lose(f"it answered {answer.status_code}")
         if self._is_lost:
             self._is_lost = False
-            self._tell("found", f"{self._url} is back")
+            self._tell("found", f"{self._url} is back{self._outbox.losses}")
         if not answer.is_success:
             self._tell("error", f"{self._url} does not take event {message.topic} (it answered {answer.status_code})")
         return True

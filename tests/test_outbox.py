@@ -36,9 +36,11 @@ def test_messages_leave_in_their_order_when_they_are_done_and_not_before(tmp_pat
 
 def test_oldest_is_dropped_beyond_the_bound_and_counted(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.sqlite", most=3)
+    assert outbox.losses == ""
     for number in range(5):
         outbox.put("event", b"%d" % number)
     assert (outbox.dropped, drained(outbox)) == (2, [b"2", b"3", b"4"])
+    assert "2 of the oldest messages were dropped" in outbox.losses
 
 
 def test_what_was_put_in_survives_a_killed_process(tmp_path: Path) -> None:
