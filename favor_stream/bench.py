@@ -41,7 +41,7 @@ SIZE = (640, 480)
 QUESTION = "what do you see now?"
 WATCHED = [
     f"{before} {a(colour)} {shape}{after}?"
-    for before, after in (("", " appears"), ("do you see", " now"), ("is there", " now"))
+    for before, after in (("is there", " now"), ("do you see", " now"), ("", " appears"))
     for shape in SHAPES
     for colour in COLOURS
 ]
