@@ -299,6 +299,25 @@ def test_held_agent_has_closed_its_devices_and_goes_on_where_it_was(config: Conf
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.001, 0.05, 0.3])
+def test_held_again_while_devices_are_opening_it_is_held(config: Config, after_s: float) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), Agent("lavfi:testsrc=size=64x48:rate=8", config=config) as agent:
+            await agent.until(0.5)
+            await agent.hold()
+            agent.resume()
+            await asyncio.sleep(after_s)
+            await agent.hold()
+            assert agent.is_held
+            await asyncio.sleep(0.3)  # for what was on its way
+            taken = agent.counts.pictures_in
+            await asyncio.sleep(0.7)
+            assert agent.is_held
+            assert agent.counts.pictures_in == taken
+
+    asyncio.run(run())
+
+
 def test_leaving_while_it_is_held_ends_it(config: Config) -> None:
     async def run() -> None:
         async with asyncio.timeout(20), Agent("lavfi:testsrc=size=64x48:rate=8", config=config) as agent:
