@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.config import Config, load
+from favor_stream.config import ENGINES, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outlets import Broker, Page
 from favor_stream.records import Answer, Event, Watch
@@ -149,6 +149,12 @@ def _bench(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import bench
 
     return bench.run(config, arguments.quick, arguments.json, arguments.watches)
+
+
+def _tune(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import tune
+
+    return tune.run(config, arguments.only.split(",") if arguments.only else (), arguments.size, arguments.explain)
 
 
 def _train(arguments: argparse.Namespace, config: Config) -> int:
@@ -350,6 +356,11 @@ def _add_measuring(verbs: _Verbs) -> None:
     bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only what so many cost, against one")
     _add_json(bench)
 
+    tune = _added(verbs, "tune", _tune, "find the fastest engine for each part of the model here", "favor-stream tune --explain")
+    tune.add_argument("--only", metavar="A,B", help=f"only these engines: {', '.join(ENGINES[1:])}")
+    tune.add_argument("--size", type=_size, default=(640, 480), metavar="WxH", help="of the camera's pictures (640x480)")
+    tune.add_argument("--explain", action="store_true", help="print everything that was tried")
+
     doctor = _added(verbs, "doctor", _doctor, "what this machine has and what it lacks", "favor-stream doctor --json")
     _add_json(doctor)
 
@@ -410,6 +421,13 @@ def _count(text: str) -> int:
 def _counts(text: str) -> tuple[int, ...]:
     """Besides one, which all are compared with."""
     return tuple(count for each in text.split(",") if (count := _count(each)) > 1)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 640x480")
+    return int(width), int(height)
 
 
 def _number(text: str) -> int:

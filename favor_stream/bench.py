@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,12 +31,13 @@ from favor_stream.clip import snapshot_jpeg, write_film
 from favor_stream.config import Config
 from favor_stream.llm import Llm, Prompt
 from favor_stream.model.favor import Favor
-from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Slice, Watch, WatchEvent
+from favor_stream.records import RATE, SLICE_S, Slice, Watch, WatchEvent
 from favor_stream.ring import Ring
+from favor_stream.sample import SIZE, sample
 from favor_stream.session import QUESTION_TOKENS, Session, load_model, load_session, room
 from favor_stream.watches import BACK_S
 
-SIZE = (640, 480)
+SMALL = (160, 120)  # pictures whose making costs next to nothing
 QUESTION = "what do you see now?"
 WATCHED = [
     f"{before} {a(colour)} {shape}{after}?"
@@ -97,18 +97,9 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def stream(slices: int, first: int = 0) -> Iterator[Slice]:
-    """Noise to look at and to listen to, a few seconds of it over and over."""
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (4, 120, 160, 3), dtype=np.uint8)
-    sounds = (rng.standard_normal((4, SLICE_SAMPLES)) * 0.05).astype(np.float32)
-    for index in range(first, first + slices):
-        yield Slice(index, pictures[index % 4], sounds[index % 4])
-
-
 def warmed(session: Session) -> Session:
     """The session, empty, after the costs that only a first pass has."""
-    for piece in stream(SLICES_PER_MINUTE):
+    for piece in sample(SLICES_PER_MINUTE, size=SMALL):
         session.see(piece)
     timed_first(session)
     session.reset()
@@ -134,7 +125,7 @@ def endless(config: Config, minutes: int) -> list[Row]:
     early: list[float] = []
     late, sizes = [], []
     slices = minutes * SLICES_PER_MINUTE
-    for piece in stream(slices):
+    for piece in sample(slices, size=SMALL):
         if piece.index >= slices - SLICES_PER_MINUTE:
             early.append(timed_see(fresh, replace(piece, index=len(early))))
             late.append(timed_see(session, piece))
@@ -162,7 +153,7 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
         note(f"bench: first token at {wanted} minutes of context")
         have = int(session.heard_until_s / SLICE_S)
         # Into the middle of a window, so that the question has half of one to bring along.
-        for piece in stream(wanted * SLICES_PER_MINUTE + 5 - have, have):
+        for piece in sample(wanted * SLICES_PER_MINUTE + 5 - have, have, SMALL):
             session.see(piece)
         held_s = session.remembered_s[1] - session.remembered_s[0]
         warm, again, turned = [], [], []
@@ -183,7 +174,7 @@ def watching(config: Config, counts: tuple[int, ...], minutes: int) -> list[Row]
     """Time of all watches after a slice, against that of one, in a memory of some minutes; interleaved."""
     note(f"bench: watches at {minutes} minutes of context")
     session = warmed(Session(*load_model(config), minutes * 60.0))
-    for piece in stream(minutes * SLICES_PER_MINUTE + 5):
+    for piece in sample(minutes * SLICES_PER_MINUTE + 5, size=SMALL):
         session.see(piece)
     spent: dict[int, list[float]] = {count: [] for count in (1, *counts)}
     for _ in range(9):

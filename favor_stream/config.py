@@ -18,6 +18,7 @@ from favor_stream.records import Watch
 Record = TypeVar("Record")
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "torch", "compile", "onnxruntime", "openvino", "cuda", "tensorrt")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RANGES = {  # smallest and largest value, in the unit of the name
     "context_s": (5.0, 86_400.0),
@@ -30,13 +31,18 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "max_answer_tokens": (1, 4_096),
     "threads": (0, 1_024),
 }
-PATHS = ("weights", "evidence", "state")  # settings that are paths
+PATHS = ("weights", "graphs", "evidence", "state")  # settings that are paths
 OUTLETS: dict[str, type] = {"mqtt": Broker, "webhook": Hook, "metrics": Page}  # settings that are tables
 
 
 def state_folder() -> Path:
     """Where what must survive a restart is kept when no `state` is set (XDG base directory specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "favor_stream"
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "favor_stream"
 
 
 WANTED = {
@@ -58,6 +64,8 @@ class Config:
 
     weights: Path | None = None  # a weights folder; None: SHIPPED
     device: str = "cpu"  # one of DEVICES; auto: cuda where there is one
+    engine: str = "auto"  # what perceives: one of ENGINES; auto: what `favor-stream tune` chose here
+    graphs: Path | None = None  # a folder of exported graphs; None: in `cache_folder`, by the weights
     context_s: float = 600.0  # at least this much of the stream is remembered
     keep_s: float = 60.0  # sound and pictures held in the ring
     lag_s: float = 2.0  # how far a reader may fall behind the devices before slices are dropped
@@ -78,6 +86,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
+        _check_choice("engine", self.engine, ENGINES)
         _check_choice("log_level", self.log_level, LOG_LEVELS)
         for key, (least, most) in RANGES.items():
             value = getattr(self, key)

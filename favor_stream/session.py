@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from favor_stream.cache import Room
-from favor_stream.config import Config
+from favor_stream.config import SHIPPED, Config
+from favor_stream.encoder import Encoder, TorchEncoder, load_encoder
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.llm import Llm, Prompt
 from favor_stream.model import weights
@@ -66,12 +67,19 @@ class Session:
     slice behind the stream. It is asked on a branch of the memory and leaves no trace, unless the dialogue is kept.
     """
 
-    def __init__(self, model: Favor, tokenizer: Tokenizer, context_s: float = 600.0, max_answer_tokens: int = 64) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: Favor,
+        tokenizer: Tokenizer,
+        context_s: float = 600.0,
+        max_answer_tokens: int = 64,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """`encoder` None: the model perceives in torch."""
+        self._model, self._encoder = model, encoder or TorchEncoder(model)
         self._max_answer_tokens = max_answer_tokens
         self._room = room(model, context_s, max_answer_tokens)
         self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back)
-        self._state = model.start()
         self._open: list[Stretch] = []  # the open window's slices
         self._waiting: deque[Stretch] = deque()  # windows that closed while an answer was being written
         self._is_answering = False
@@ -111,11 +119,11 @@ class Session:
         """
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
-        picture = None if piece.picture is None else torch.tensor(piece.picture)[None]
-        tokens, self._state = self._model.step(picture, torch.tensor(piece.sound)[None], self._state)
+        picture = None if piece.picture is None else torch.tensor(piece.picture)
+        tokens = self._encoder.step(picture, torch.tensor(piece.sound))
         self._slices += 1
-        self._open.append(Stretch(tokens[0], piece.start_s, piece.end_s))
-        if self._state.window.slices:
+        self._open.append(Stretch(tokens, piece.start_s, piece.end_s))
+        if self._encoder.slices:
             return
         if len(window := torch.cat([each.tokens for each in self._open])):
             self._waiting.append(Stretch(window, self._open[0].start_s, piece.end_s))
@@ -159,14 +167,14 @@ class Session:
         self._llm.reset()
         self._open.clear()
         self._waiting.clear()
-        self._state = self._model.start()
+        self._encoder.reset()
         self._slices = self._slices if keep_clock else 0
 
     def _open_window(self) -> Tensor | None:
         """What the memory lacks: the open window's slices and its provisional read-out; None when no window is open."""
         if not self._open:
             return None
-        return torch.cat([*(each.tokens for each in self._open), self._model.read_out(self._state)[0]])
+        return torch.cat([*(each.tokens for each in self._open), self._encoder.read_out()])
 
     def _pieces(self, question: str, keep: bool, schema: Mapping[str, Any] | None) -> Generator[str, None, None]:
         return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep, schema)
@@ -207,5 +215,7 @@ def load_model(config: Config) -> tuple[Favor, Tokenizer]:
 
 
 def load_session(config: Config) -> Session:
-    """A session with the configured model and memory."""
-    return Session(*load_model(config), config.context_s, config.max_answer_tokens)
+    """A session with the configured model, engines and memory."""
+    model, tokenizer = load_model(config)
+    encoder = load_encoder(config, model, weights.read_manifest(config.weights or SHIPPED)["sha256"])
+    return Session(model, tokenizer, config.context_s, config.max_answer_tokens, encoder)

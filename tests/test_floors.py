@@ -15,10 +15,12 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "version"},
     {"records"},
+    {"sample"},
     {"outlets"},
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script"},
-    {"capture", "llm", "encoder"},
+    {"capture", "llm", "graphs"},
+    {"encoder"},
     {"session", "intake"},
     {"watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
     {"aveb"},
@@ -26,13 +28,13 @@ FLOORS = [
     {"agent"},
     {"training", "switches", "health"},
     {"embedded", "mqtt", "webhook", "metrics"},
-    {"demo", "doctor", "bench", "live", "following", "web", "robot"},
+    {"demo", "doctor", "tune", "bench", "live", "following", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
 FACES = {"demo", "live", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
-INSIDES = {"session", "llm", "cache", "model", "encoder"}
+INSIDES = {"session", "llm", "cache", "model", "encoder", "graphs"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 

@@ -107,9 +107,10 @@ class EvaVision(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """uint8 RGB [B, height, width, 3] of any size -> [B, 32, D]"""
-        x = pictures.permute(0, 3, 1, 2).to(self.queries.dtype) / 255
-        x = F.interpolate(x, (self.config.image, self.config.image), mode="bicubic", antialias=True)
-        grid = self.trunk((x - self.mean) / self.deviation).last_hidden_state
+        x, side = pictures.permute(0, 3, 1, 2).float() / 255, self.config.image
+        if x.shape[-2:] != (side, side):
+            x = F.interpolate(x, (side, side), mode="bicubic", antialias=True)
+        grid = self.trunk(((x - self.mean) / self.deviation).to(self.queries.dtype)).last_hidden_state
         ones = torch.ones(x.shape[0], self.config.tokens, dtype=torch.long, device=x.device)
         queries = self.queries.expand(x.shape[0], -1, -1)
         out = self.reader(input_ids=None, attention_mask=ones, query_embeds=queries, encoder_hidden_states=grid)

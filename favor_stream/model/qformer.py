@@ -49,10 +49,10 @@ class Layer(nn.Module):
         mixed: Tensor = self.causal_norm(x + self.causal(x, key, value, mask))
         return mixed
 
-    def read(self, queries: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Queries [B, Q, D] read a span of mixed tokens."""
+    def read(self, queries: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries [B, Q, D] read a span of mixed tokens, or where `mask` is True."""
         queries = self.self_norm(queries + self.self_attention(queries, *self.self_attention.remember(queries)))
-        queries = self.cross_norm(queries + self.cross(queries, key, value))
+        queries = self.cross_norm(queries + self.cross(queries, key, value, mask))
         out: Tensor = self.mlp_norm(queries + self.mlp(queries))
         return out
 
@@ -136,12 +136,12 @@ class CausalQFormer(nn.Module):
         mixed = layer.mix(x, *layer.causal.remember(x), mask) if layer.causal is not None else x
         return layer.cross.remember(mixed)
 
-    def query(self, resolution: int, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def query(self, resolution: int, memory: list[tuple[Tensor, Tensor]], mask: Tensor | None = None) -> Tensor:
         index = self.config.resolutions.index(resolution)
         batch = memory[0][0].shape[0]
         out: Tensor = self.query_norm(self.queries[index]).expand(batch, -1, -1)
         for layer, (key, value) in zip(self.stack, memory, strict=True):
-            out = layer.read(out, key, value)
+            out = layer.read(out, key, value, mask)
         return out
 
     def mask(self, slices: int) -> Tensor:

@@ -62,7 +62,7 @@ class Edges(nn.Module):
         self.register_buffer("kernels", kernels, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        slopes = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernels, groups=3).unflatten(1, (3, 2))
+        slopes = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernels.to(x.dtype), groups=3).unflatten(1, (3, 2))
         dx, dy = slopes.unbind(2)
         tensor = torch.stack([dx * dx, dy * dy, dx * dy], 1).sum(2)
         strength = (tensor[:, :1] + tensor[:, 1:2] + NOISE**2).sqrt()
@@ -110,9 +110,10 @@ class VisionEncoder(nn.Module):
     def grids(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Which forms and which colours are where: two of [B, (image / 16) squared, channels]"""
         side = self.config.image
-        x = pictures.permute(0, 3, 1, 2).to(self.place.dtype) / 127.5 - 1
+        x = pictures.permute(0, 3, 1, 2).float()
         if x.shape[-2:] != (side, side):
             x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
+        x = (x / 127.5 - 1).to(self.place.dtype)
         form, colour = (way(x).flatten(2).transpose(1, 2) for way in (self.form, self.colour))
         return self.norms[0](form), self.norms[1](colour)
 
