@@ -8,8 +8,8 @@ from favor_stream.model.favor import Favor
 
 
 def graphs(model: Favor, batch: int | None = 1, size: tuple[int, int] | None = None) -> list[Graph]:
-    """In the order in which a slice meets them; with `size` one more for pictures of that size alone. None: any batch."""
+    """In the order in which a slice meets them; for one stream one more, for pictures of `size` alone. Batch None: any."""
     fusion = model.config.fusion
     parts = [vision, audio, window] + ([read_out] if fusion.queries_of(fusion.slices_per_window) else [])
     made = [part.graph(model, Shapes(batch)) for part in parts]
-    return [made[0], *([vision.graph(model, Shapes(batch, size))] if size else []), *made[1:]]
+    return [made[0], *([vision.graph(model, Shapes(batch, size))] if size and batch == 1 else []), *made[1:]]

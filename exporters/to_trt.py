@@ -12,6 +12,7 @@ from exporters.graph import Graph
 
 LEAST = {"batch": 1, "height": 64, "width": 64}  # of a free axis in the plan's profile
 USUAL = {"batch": 1, "height": 480, "width": 640}
+TIMES = {"tensorrt"}  # builds that time kernels, and need not time the same ones again; TensorRT-RTX builds ahead of time
 MOST = {"batch": 16, "height": 1080, "width": 1920}
 
 
@@ -31,7 +32,8 @@ def build(source: Path, name: str, graph: Graph) -> Path:
     if any(graph.free.values()):
         config.add_optimization_profile(profile(builder, graph))
     cache = source.parent / f"{name}.timings"
-    remember(config, cache)
+    if name in TIMES:
+        config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f'{name} cannot build {source.name}; run it with ONNX Runtime instead (engine = "cuda")')
@@ -39,8 +41,8 @@ def build(source: Path, name: str, graph: Graph) -> Path:
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(bytes(plan))
     os.replace(part, path)
-    if hasattr(config, "get_timing_cache") and (timings := config.get_timing_cache()):
-        cache.write_bytes(bytes(timings.serialize()))
+    if name in TIMES:
+        cache.write_bytes(bytes(config.get_timing_cache().serialize()))
     return path
 
 
@@ -54,9 +56,3 @@ def profile(builder: Any, graph: Graph) -> Any:
         ]
         made.set_shape(name, *each)
     return made
-
-
-def remember(config: Any, cache: Path) -> None:
-    """What was timed before is not timed again; TensorRT-RTX times nothing ahead of time and has no such cache."""
-    if hasattr(config, "create_timing_cache"):
-        config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), ignore_mismatch=False)

@@ -148,7 +148,7 @@ def _watch(arguments: argparse.Namespace, config: Config) -> int:
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import bench
 
-    return bench.run(config, arguments.quick, arguments.json, arguments.watches)
+    return bench.run(config, arguments.quick, arguments.json, arguments.watches, arguments.html)
 
 
 def _tune(arguments: argparse.Namespace, config: Config) -> int:
@@ -354,6 +354,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
     bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")
     bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only what so many cost, against one")
+    bench.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures too")
     _add_json(bench)
 
     tune = _added(verbs, "tune", _tune, "find the fastest engine for each part of the model here", "favor-stream tune --explain")

@@ -5,6 +5,7 @@ Made by `favor-export`; which is the fastest here is found by `favor-stream tune
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ class Graphs:
     @property
     def names(self) -> list[str]:
         """Of the graphs that an agent may run: each part, and vision for pictures of one size where that was exported."""
-        sizes = sorted(path.name.split(".")[0] for path in self.folder.glob("vision@*x*.fp32.onnx"))
+        found = {path.name.split(".")[0] for path in self.folder.glob("vision@*.onnx")}
+        sizes = sorted(name for name in found if re.fullmatch(r"vision@\d+x\d+", name))
         return [name for part in self.parts for name in ([part, *sizes] if part == "vision" else [part])]
 
 

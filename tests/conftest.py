@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
 
 import hypothesis
@@ -12,6 +13,9 @@ from favor_stream.config import Config
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: weights come from the tree or not at all
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads and a forked child warn each other
+
+# What `favor-stream tune` found on this machine has no say in tests.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="favor-cache-")
 
 REAL_PARTS_REQUIRED = os.environ.get("FAVOR_REQUIRE_REAL") == "1"
 

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import tiny_model
 
-from favor_stream import bench
+from favor_stream.bench import limits, live, memory, page, parts, rivals
+from favor_stream.bench.rows import Row, table
 from favor_stream.capture import open_source
 from favor_stream.config import Config
+from favor_stream.errors import DeviceError
 from favor_stream.model import weights
+from favor_stream.model.steps import Step
 from favor_stream.ring import Ring
 
 
@@ -24,48 +28,48 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def test_endless_stream_is_measured_by_the_minute(config: Config) -> None:
-    rows = bench.endless(replace(config, context_s=30.0), minutes=2)
+    rows = memory.endless(replace(config, context_s=30.0), minutes=2)
     assert [row.unit for row in rows] == ["x", "ms", "MiB", ""]
     assert rows[0].value > 0
 
 
 def test_first_token_is_compared_with_reading_again(config: Config) -> None:
-    rows = bench.first_token(config, minutes=(1,))
+    rows = memory.first_token(config, minutes=(1,))
     assert all(row.value > 0 for row in rows)
 
 
 def test_chain_loop_and_capture_are_measured(config: Config) -> None:
-    rows = [*bench.whole_chain(config, 4), *bench.loop_lag(config, 1), *bench.capture_share(2)]
+    rows = [*live.whole_chain(config, 4), *live.loop_lag(config, 1), *live.capture_share(2)]
     assert [row.goal for row in rows] == ["<= 0.2", "<= 20", ""]
     assert all(row.value > 0 for row in rows)
-    assert bench.table(rows).count("\n") == len(rows) + 1
+    assert table(rows).count("\n") == len(rows) + 1
 
 
 def test_context_of_each_length_is_still_remembered_when_it_is_asked(config: Config) -> None:
-    rows = bench.first_token(replace(config, context_s=5.0), minutes=(1, 2))
+    rows = memory.first_token(replace(config, context_s=5.0), minutes=(1, 2))
     held = [row.value for row in rows if row.name.startswith("context held")]
     assert held == pytest.approx([1, 2], abs=0.05)  # whatever the agent's own memory
 
 
 def test_many_watches_are_compared_with_one(config: Config) -> None:
-    rows = bench.watching(config, (2, 32), minutes=1)
+    rows = memory.watching(config, (2, 32), minutes=1)
     assert [row.goal for row in rows] == ["", "", "<= 2"]
     assert all(row.value > 0 for row in rows)
 
 
 def test_telling_is_measured_on_what_really_happened(config: Config) -> None:
-    told, age = bench.telling(config, 4)
+    told, age = live.telling(config, 4)
     assert told.value >= 2
     assert 0.5 < age.value < 60
 
 
 def test_table_is_aligned_and_says_what_was_reached() -> None:
     rows = [
-        bench.Row("a", 0.1234, "x", "<= 1", True),
-        bench.Row("tokens", 13_301, "", "", None),
-        bench.Row("b", 2, "ms", "<= 1", False),
+        Row("a", 0.1234, "x", "<= 1", True),
+        Row("tokens", 13_301, "", "", None),
+        Row("b", 2, "ms", "<= 1", False),
     ]
-    lines = bench.table(rows).splitlines()
+    lines = table(rows).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["0.123 x", "13301", "2 ms"]
     assert [line.split("|")[4].strip() for line in lines[2:]] == ["reached", "", "missed"]
@@ -73,7 +77,68 @@ def test_table_is_aligned_and_says_what_was_reached() -> None:
 
 def test_film_has_sound_and_pictures(tmp_path: Path) -> None:
     ring = Ring(pace="lossless")
-    with open_source(str(bench.film(tmp_path, 1, 25, (64, 48))), ring, pictures_per_s=25.0):
+    with open_source(str(live.film(tmp_path, 1, 25, (64, 48))), ring, pictures_per_s=25.0):
         heard = [float(np.abs(piece.sound).max()) for piece in ring]
     assert ring.counts.pictures_used == 25
     assert min(heard[:2]) > 0.1
+
+
+def test_parts_are_timed_on_each_engine_against_the_limits_of_the_machine(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limits.SIDE, "cpu", 64)
+    monkeypatch.setitem(limits.COPIED_BYTES, "cpu", 2**20)
+    told = parts.by_engine(config)
+    assert [row.unit for row in told[:3]] == ["GB/s", "GFLOP/s", "GFLOP/s"]
+    assert all(row.value > 0 for row in told)
+    assert sum(row.name.startswith("audio, torch fp32 (") for row in told) == 1
+    assert told[-1].goal == ">= 2"
+
+
+def test_cost_counts_every_product_and_every_byte() -> None:
+    class Doubling(Step):
+        inputs, outputs = ("x",), ("y",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3, 5))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (x @ self.weight,)
+
+    assert parts.cost(Doubling(), {"x": torch.ones(2, 3)}) == (2 * 2 * 3 * 5, 4 * (15 + 6 + 10))
+
+
+def test_decoding_goes_on_until_its_last_token(config: Config) -> None:
+    rate, share = parts.decoding(config, context=64, tokens=8)
+    assert rate.value > 0
+    assert 0 < share.value < 1
+
+
+def test_films_at_once_are_counted(config: Config) -> None:
+    (row,) = live.many_streams(config, seconds=2, most=2)
+    assert row.value in (0, 1, 2)
+    assert row.goal == ">= 8"
+
+
+def test_rivals_do_the_same_work(config: Config) -> None:
+    told = rivals.rivals(config, seconds=1, minutes=1)
+    assert [row.goal for row in told] == ["", "", "", ">= 50"]
+    assert all(row.value > 0 for row in told)
+
+
+def test_page_holds_every_figure_and_its_picture(tmp_path: Path) -> None:
+    page.write(
+        tmp_path / "bench.html",
+        [Row("audio, torch fp32 (3% of the limit)", 2.0, "ms", "", None), Row("<b>", 1, "x", ">= 2", False)],
+    )
+    text = (tmp_path / "bench.html").read_text()
+    assert "audio, torch fp32" in text
+    assert "&lt;b&gt;" in text
+    assert "missed" in text
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_page_that_cannot_be_written_is_told() -> None:
+    with pytest.raises(DeviceError, match="cannot be written"):
+        page.write(Path("/proc/bench.html"), [])

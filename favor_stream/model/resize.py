@@ -37,7 +37,7 @@ BILINEAR, BICUBIC = Kernel(_triangle, 1.0), Kernel(_cubic, 2.0)
 def resize(pictures: Tensor, side: int, kernel: Kernel = BILINEAR) -> Tensor:
     """Pictures uint8 [B, height, width, 3] of any size -> float32 [B, side, side, 3]; the aspect ratio is not kept."""
     height, width = pictures.shape[1:3]
-    lower = shrunk(pictures.flatten(2), height, side, kernel).unflatten(2, (width, 3))  # [B, side, width, 3]
+    lower = shrunk(pictures.float().flatten(2), height, side, kernel).unflatten(2, (width, 3))  # [B, side, width, 3]
     narrower = shrunk(lower.transpose(1, 2).flatten(2), width, side, kernel)  # [B, side, side x 3], columns first
     return narrower.unflatten(2, (side, 3)).transpose(1, 2)
 
@@ -46,14 +46,14 @@ def shrunk(rows: Tensor, length: int, side: int, kernel: Kernel) -> Tensor:
     """Rows [B, length, R] -> [B, side, R]. Where the length is known, each band reads only the rows that reach it."""
     weights = sampling(length, side, kernel)
     if not isinstance(length, int):  # a free axis of a graph
-        return weights @ rows.float()
+        return weights @ rows
     step = length / side
     reach = max(step, 1.0) * kernel.reach
     made = []
     for at in range(0, side, BAND):
         first = max(0, math.floor((at + 0.5) * step - reach))
         last = min(length, math.ceil((min(at + BAND, side) - 0.5) * step + reach))
-        made.append(weights[at : at + BAND, first:last] @ rows[:, first:last].float())
+        made.append(weights[at : at + BAND, first:last] @ rows[:, first:last])
     return torch.cat(made, 1)
 
 

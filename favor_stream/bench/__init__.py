@@ -1,0 +1,56 @@
+"""How fast, how flat, how late and how far from this machine's limits: each figure beside its goal, ratios taken in one run.
+
+Times come from the wall clock of a machine that may be busy, so what is promised is ratios and shares, not milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from favor_stream.bench.memory import endless, first_token, watching
+from favor_stream.bench.parts import by_engine, decoding, perceiving
+from favor_stream.bench.rows import Row, table
+from favor_stream.config import Config
+
+
+def run(config: Config, quick: bool, json_out: bool, watches: tuple[int, ...] = (), html: Path | None = None) -> int:
+    """Measure everything and print it, or so many `watches` against one; `quick` streams 4 minutes instead of an hour."""
+    rows = watching(config, watches, minutes=1 if quick else 10) if watches else everything(config, quick)
+    if html:
+        from favor_stream.bench.page import write
+
+        write(html, rows)
+    print(json.dumps([asdict(row) for row in rows]) if json_out else table(rows))
+    return 0
+
+
+def everything(config: Config, quick: bool) -> list[Row]:
+    return [*on_device(config, quick), *with_films(config, quick)]
+
+
+def on_device(config: Config, quick: bool) -> list[Row]:
+    """What needs no film: it runs on a machine with a GPU and nothing else."""
+    return [
+        *by_engine(config),
+        *perceiving(config),
+        *decoding(config),
+        *endless(config, minutes=4 if quick else 60),
+        *first_token(config, minutes=(1,) if quick else (1, 4, 16)),
+        *watching(config, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else 10),
+    ]
+
+
+def with_films(config: Config, quick: bool) -> list[Row]:
+    from favor_stream.bench.live import capture_share, loop_lag, many_streams, telling, whole_chain
+    from favor_stream.bench.rivals import rivals
+
+    return [
+        *whole_chain(config, seconds=10 if quick else 60),
+        *many_streams(config, seconds=5 if quick else 10),
+        *rivals(config, seconds=5 if quick else 10, minutes=2 if quick else 36),
+        *loop_lag(config, seconds=5 if quick else 20),
+        *telling(config, seconds=10 if quick else 60),
+        *capture_share(seconds=5 if quick else 20),
+    ]

@@ -1,0 +1,117 @@
+"""Each part of the model on each engine, beside what this machine allows; and the parts in a row, as the agent runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from favor_stream.bench.limits import Limits, limits, usual
+from favor_stream.bench.rows import Row, note
+from favor_stream.config import SHIPPED, Config
+from favor_stream.encoder import TorchEncoder, load_encoder
+from favor_stream.graphs import Choice, Graphs, graphs_folder
+from favor_stream.llm import Llm, Prompt
+from favor_stream.model import weights
+from favor_stream.model.steps import State, Step, steps
+from favor_stream.sample import SIZE, sample
+from favor_stream.session import QUESTION_TOKENS, load_model, room
+from favor_stream.tune import Trial, candidates, fastest, graph_feeds, trials
+
+ENCODERS = ("vision", "audio")
+
+
+def ceilings(found: Limits) -> list[Row]:
+    rows = [Row("copying, bytes read and written", found.bytes_per_s / 1e9, "GB/s", "", None)]
+    for dtype, rate in found.flop_per_s.items():
+        rows.append(Row(f"products of matrices, {str(dtype).removeprefix('torch.')}", rate / 1e9, "GFLOP/s", "", None))
+    return rows
+
+
+def by_engine(config: Config) -> list[Row]:
+    """Every graph on every engine that is here, in turns; the share is of the least time that the machine allows."""
+    note("bench: each part on each engine")
+    model, _ = load_model(config)
+    sha256 = weights.read_manifest(config.weights or SHIPPED)["sha256"]
+    graphs = Graphs(steps(model), sha256, config.graphs or graphs_folder(sha256))
+    device, found = model.device.type, limits(model.device.type)
+    done = trials(graphs, graphs.names, [choice for choice in candidates(device) if choice.engine != "compile"])
+    rows = ceilings(found)
+    for name in graphs.names:
+        mine = [trial for trial in done if trial.graph == name and trial.spent_s]
+        least_s = found.least_s(*cost(graphs.part(name), list(graph_feeds(graphs, name, SIZE))[-1]))
+        rows += [row(trial, least_s) for trial in mine]
+    return [*rows, encoders(graphs, done)]
+
+
+def row(trial: Trial, least_s: float) -> Row:
+    share = least_s * 1000 / trial.milliseconds
+    return Row(f"{trial.graph}, {trial.choice} ({share:.0%} of the limit)", trial.milliseconds, "ms", "", None)
+
+
+def encoders(graphs: Graphs, done: Sequence[Trial]) -> Row:
+    """Both encoders by what was fastest, for pictures of the usual size, against torch."""
+    fitting = f"vision@{SIZE[0]}x{SIZE[1]}"
+    names = [fitting if name == "vision" and fitting in graphs.names else name for name in ENCODERS]
+    of = {name: [trial for trial in done if trial.graph == name] for name in names}
+    plain = sum(trial.milliseconds for name in names for trial in of[name] if trial.choice == Choice())
+    ratio = plain / sum(fastest(of[name]).milliseconds for name in names)
+    return Row("encoders, torch fp32 / fastest engine", ratio, "x", ">= 2", ratio >= 2)
+
+
+def speak(llm: Llm, tokens: int) -> None:
+    for _ in llm.generate("what happened?", max_tokens=tokens):
+        pass
+
+
+@torch.inference_mode()
+def cost(step: Step, given: State) -> tuple[int, int]:
+    """Floating-point operations of one step, and the bytes that it must touch: weights, inputs, outputs."""
+    with FlopCounterMode(display=False) as counter:  # which follows gradients where there are any
+        outputs = step.requires_grad_(False)(*(given[name] for name in step.inputs))
+    touched = [*step.parameters(), *given.values(), *outputs]
+    return counter.get_total_flops(), sum(tensor.nbytes for tensor in touched)
+
+
+def perceiving(config: Config) -> list[Row]:
+    """A slice through the whole encoder, as configured and in torch, in turns."""
+    note("bench: perceiving")
+    model, _ = load_model(config)
+    sha256 = weights.read_manifest(config.weights or SHIPPED)["sha256"]
+    ways = {"torch": TorchEncoder(model), "as configured": load_encoder(config, model, sha256)}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for piece in sample(120):
+        assert piece.picture is not None
+        for name, encoder in ways.items():
+            started_s = time.perf_counter()
+            encoder.step(torch.from_numpy(piece.picture), torch.from_numpy(piece.sound))
+            spent[name].append(time.perf_counter() - started_s)
+    plain_s, configured_s = (median(each[20:]) for each in spent.values())
+    return [
+        Row("perceiving a slice of 640x480, torch", plain_s * 1000, "ms", "", None),
+        Row("perceiving a slice of 640x480, as tuned", configured_s * 1000, "ms", "", None),
+        Row("perceiving, torch / as tuned", plain_s / configured_s, "x", "", None),
+    ]
+
+
+def decoding(config: Config, context: int = 4096, tokens: int = 64) -> list[Row]:
+    """Tokens a second of an answer that does not end, against reading the weights and what is remembered once for each."""
+    note("bench: decoding")
+    model, tokenizer = load_model(config)
+    endless = Prompt(eos="<s>")  # which is never said
+    llm = Llm(model.llm, tokenizer, endless, room(model, 480.0, tokens), model.config.llm.look_back)
+    while llm.tokens < context:
+        llm.append(torch.randn(QUESTION_TOKENS // 2, model.config.llm.width), 0.0, 0.0)
+    one_s, all_s = (usual(partial(speak, llm, length), model.device.type, 3) for length in (1, tokens))
+    rate = (tokens - 1) / (all_s - one_s)
+    c = model.config.llm
+    remembered = 2 * c.layers * llm.tokens * c.width * model.projection.element_size()
+    bound = limits(model.device.type).bytes_per_s / (sum(each.nbytes for each in model.llm.parameters()) + remembered)
+    return [
+        Row(f"decoding at {llm.tokens} tokens of context", rate, "tokens/s", "", None),
+        Row("decoding, share of what the copying of weights and memory allows", rate / bound, "", "", None),
+    ]
