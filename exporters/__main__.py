@@ -37,8 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Exports graph after graph. What is out of tolerance is not kept, told, and makes the exit code 2."""
     from exporters.export import export
     from exporters.parts import graphs
+    from exporters.score import score
     from exporters.source import random, trained
 
+    if arguments.score and (arguments.random or arguments.to != "onnx" or arguments.batch != 1):
+        raise ConfigError(
+            "--score asks a trained model through ONNX graphs of one stream; give it without --random, --to, --batch"
+        )
     source = random(arguments.preset, arguments.layers) if arguments.random else trained(arguments.preset, arguments.weights)
     folder = arguments.out or graphs_folder(source.weights)
     print(HEAD)
@@ -52,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
             else:
                 print(row(manifest), flush=True)
     print(f"wrote {folder}")
+    for precision in arguments.precision if arguments.score else ():
+        found = score(source, arguments.weights, folder, precision, arguments.score)
+        print(f"{precision}: {found['exported']:.1%} of {found['questions']:.0f} questions right, torch {found['torch']:.1%}")
     if refused:
         raise EngineError("; ".join(refused))
     return 0
@@ -95,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--random", action="store_true", help="random weights, for speed alone")
     made.add_argument("--layers", type=int, metavar="N", help="with --random: no more layers than that in each encoder")
     made.add_argument("--steps", type=int, default=500, metavar="N", help="of a stream, compared with torch (%(default)s)")
+    made.add_argument("--score", type=int, default=0, metavar="N", help="then answer the questions of N held-out films too")
     made.add_argument("--out", type=Path, metavar="DIR", help="the folder (in ~/.cache/favor_stream, by the weights)")
     return made
 

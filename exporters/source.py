@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from favor_stream.config import SHIPPED
 from favor_stream.errors import ConfigError
@@ -33,10 +30,7 @@ def trained(preset: str, folder: Path | None) -> Source:
 
 def random(preset: str, layers: int | None) -> Source:
     """The same random weights each time, without a language model, which is not exported. `layers`: of each encoder at most."""
-    config = PRESETS[preset] if layers is None else shallow(PRESETS[preset], layers)
-    config = replace(config, llm=replace(config.llm, layers=0, vocabulary=8, lora_rank=0))
-    torch.manual_seed(0)
-    return Source(Favor(config).eval(), hashlib.sha256(f"random {config}".encode()).hexdigest())
+    return Source(*weights.random(PRESETS[preset] if layers is None else shallow(PRESETS[preset], layers)))
 
 
 def shallow(config: ModelConfig, layers: int) -> ModelConfig:

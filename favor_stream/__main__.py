@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.config import ENGINES, Config, load
+from favor_stream.config import DEVICES, ENGINES, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outlets import Broker, Page
 from favor_stream.records import Answer, Event, Watch
@@ -147,8 +147,13 @@ def _watch(arguments: argparse.Namespace, config: Config) -> int:
 
 def _bench(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import bench
+    from favor_stream.model.config import PRESETS
 
-    return bench.run(config, arguments.quick, arguments.json, arguments.watches, arguments.html)
+    preset = arguments.preset
+    if arguments.random != (preset is not None) or (preset and preset not in PRESETS):
+        raise ConfigError(f"--preset and --random belong together: one of {', '.join(PRESETS)} with random weights")
+    given = replace(config, device=arguments.device or config.device)
+    return bench.run(given, arguments.quick, arguments.json, arguments.watches, arguments.html, preset)
 
 
 def _tune(arguments: argparse.Namespace, config: Config) -> int:
@@ -340,7 +345,9 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching")
     evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films, or minutes (%(default)s)")
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
-    evaluate.add_argument("--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, for comparison")
+    evaluate.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, or engines such as torch"
+    )
     _add_json(evaluate)
 
     watch = _added(verbs, "watch", _watch, "how watches should be set", "favor-stream watch calibrate --minutes 30")
@@ -354,6 +361,9 @@ def _add_measuring(verbs: _Verbs) -> None:
     bench = _added(verbs, "bench", _bench, "what a second of stream and an answer cost here", "favor-stream bench --quick")
     bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")
     bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only what so many cost, against one")
+    bench.add_argument("--device", choices=DEVICES, help="(that of --config)")
+    bench.add_argument("--preset", metavar="P", help="with --random: another size, for speed alone")
+    bench.add_argument("--random", action="store_true", help="random weights")
     bench.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures too")
     _add_json(bench)
 

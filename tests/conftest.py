@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -52,3 +53,18 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("tiny")
     weights.save(folder, *talkative_model(), {})
     return Config(weights=folder, max_answer_tokens=8)
+
+
+@pytest.fixture(scope="session")
+def exported_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a tiny random model and, in `graphs`, its graphs for one stream, with one for pictures of 40x24."""
+    from tiny import tiny_model  # here, with torch
+
+    from exporters.__main__ import main
+    from favor_stream.model import weights
+
+    folder = tmp_path_factory.mktemp("exported")
+    weights.save(folder, *tiny_model(), {})
+    flags = ["--preset", "tiny", "--weights", str(folder), "--out", str(folder / "graphs"), "--steps", "6", "--size", "40x24"]
+    assert main(flags) == 0
+    return folder

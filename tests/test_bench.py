@@ -11,7 +11,9 @@ import torch
 from tiny import tiny_model
 
 from favor_stream.bench import limits, live, memory, page, parts, rivals
+from favor_stream.bench.__main__ import report
 from favor_stream.bench.rows import Row, table
+from favor_stream.bench.subject import Subject, check_memory, configured, random
 from favor_stream.capture import open_source
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
@@ -21,44 +23,44 @@ from favor_stream.ring import Ring
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("tiny")
     weights.save(folder, *tiny_model(), {})
-    return Config(weights=folder)
+    return configured(Config(weights=folder))
 
 
-def test_endless_stream_is_measured_by_the_minute(config: Config) -> None:
-    rows = memory.endless(replace(config, context_s=30.0), minutes=2)
+def test_endless_stream_is_measured_by_the_minute(subject: Subject) -> None:
+    rows = memory.endless(replace(subject, config=replace(subject.config, context_s=30.0)), minutes=2)
     assert [row.unit for row in rows] == ["x", "ms", "MiB", ""]
     assert rows[0].value > 0
 
 
-def test_first_token_is_compared_with_reading_again(config: Config) -> None:
-    rows = memory.first_token(config, minutes=(1,))
+def test_first_token_is_compared_with_reading_again(subject: Subject) -> None:
+    rows = memory.first_token(subject, minutes=(1,))
     assert all(row.value > 0 for row in rows)
 
 
-def test_chain_loop_and_capture_are_measured(config: Config) -> None:
-    rows = [*live.whole_chain(config, 4), *live.loop_lag(config, 1), *live.capture_share(2)]
+def test_chain_loop_and_capture_are_measured(subject: Subject) -> None:
+    rows = [*live.whole_chain(subject, 4), *live.loop_lag(subject.config, 1), *live.capture_share(2)]
     assert [row.goal for row in rows] == ["<= 0.2", "<= 20", ""]
     assert all(row.value > 0 for row in rows)
     assert table(rows).count("\n") == len(rows) + 1
 
 
-def test_context_of_each_length_is_still_remembered_when_it_is_asked(config: Config) -> None:
-    rows = memory.first_token(replace(config, context_s=5.0), minutes=(1, 2))
+def test_context_of_each_length_is_still_remembered_when_it_is_asked(subject: Subject) -> None:
+    rows = memory.first_token(replace(subject, config=replace(subject.config, context_s=5.0)), minutes=(1, 2))
     held = [row.value for row in rows if row.name.startswith("context held")]
     assert held == pytest.approx([1, 2], abs=0.05)  # whatever the agent's own memory
 
 
-def test_many_watches_are_compared_with_one(config: Config) -> None:
-    rows = memory.watching(config, (2, 32), minutes=1)
+def test_many_watches_are_compared_with_one(subject: Subject) -> None:
+    rows = memory.watching(subject, (2, 32), minutes=1)
     assert [row.goal for row in rows] == ["", "", "<= 2"]
     assert all(row.value > 0 for row in rows)
 
 
-def test_telling_is_measured_on_what_really_happened(config: Config) -> None:
-    told, age = live.telling(config, 4)
+def test_telling_is_measured_on_what_really_happened(subject: Subject) -> None:
+    told, age = live.telling(subject.config, 4)
     assert told.value >= 2
     assert 0.5 < age.value < 60
 
@@ -84,11 +86,11 @@ def test_film_has_sound_and_pictures(tmp_path: Path) -> None:
 
 
 def test_parts_are_timed_on_each_engine_against_the_limits_of_the_machine(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(limits.SIDE, "cpu", 64)
     monkeypatch.setitem(limits.COPIED_BYTES, "cpu", 2**20)
-    told = parts.by_engine(config)
+    told = parts.by_engine(subject)
     assert [row.unit for row in told[:3]] == ["GB/s", "GFLOP/s", "GFLOP/s"]
     assert all(row.value > 0 for row in told)
     assert sum(row.name.startswith("audio, torch fp32 (") for row in told) == 1
@@ -109,20 +111,20 @@ def test_cost_counts_every_product_and_every_byte() -> None:
     assert parts.cost(Doubling(), {"x": torch.ones(2, 3)}) == (2 * 2 * 3 * 5, 4 * (15 + 6 + 10))
 
 
-def test_decoding_goes_on_until_its_last_token(config: Config) -> None:
-    rate, share = parts.decoding(config, context=64, tokens=8)
+def test_decoding_goes_on_until_its_last_token(subject: Subject) -> None:
+    rate, share = parts.decoding(subject, context=64, tokens=8)
     assert rate.value > 0
     assert 0 < share.value < 1
 
 
-def test_films_at_once_are_counted(config: Config) -> None:
-    (row,) = live.many_streams(config, seconds=2, most=2)
+def test_films_at_once_are_counted(subject: Subject) -> None:
+    (row,) = live.many_streams(subject, seconds=2, most=2)
     assert row.value in (0, 1, 2)
     assert row.goal == ">= 8"
 
 
-def test_rivals_do_the_same_work(config: Config) -> None:
-    told = rivals.rivals(config, seconds=1, minutes=1)
+def test_rivals_do_the_same_work(subject: Subject) -> None:
+    told = rivals.rivals(subject, seconds=1, minutes=1)
     assert [row.goal for row in told] == ["", "", "", ">= 50"]
     assert all(row.value > 0 for row in told)
 
@@ -142,3 +144,28 @@ def test_page_holds_every_figure_and_its_picture(tmp_path: Path) -> None:
 def test_page_that_cannot_be_written_is_told() -> None:
     with pytest.raises(DeviceError, match="cannot be written"):
         page.write(Path("/proc/bench.html"), [])
+
+
+def test_random_weights_of_another_preset_are_measured_without_films(capsys: pytest.CaptureFixture[str]) -> None:
+    subject = random(Config(max_answer_tokens=8), "tiny")
+    assert subject.model.llm.config.num_hidden_layers == 2
+    assert subject.holds(1)
+    assert not subject.holds(10_000)
+    assert all(row.value > 0 for row in memory.first_token(subject, (1,)))
+
+
+def test_preset_that_does_not_fit_the_memory_says_how_much_it_needs() -> None:
+    with pytest.raises(DeviceError, match=r"favor-13b needs \d+ GB of memory on cpu, \d+ GB are free; take a smaller preset"):
+        check_memory("favor-13b", "cpu", 10**15)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_report_of_a_gpu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="torch finds no CUDA here; run this on a machine with an NVIDIA GPU"):
+        report(tmp_path, "tiny")
+
+
+@pytest.mark.gpu
+def test_report_of_this_gpu_is_written(tmp_path: Path) -> None:
+    assert report(tmp_path, "favor-nano") == 0
+    assert len(list(tmp_path.iterdir())) == 3

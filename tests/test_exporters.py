@@ -9,7 +9,6 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from tiny import tiny_model
 
 from engines import trt
 from engines.manifest import manifest_of, read
@@ -18,6 +17,7 @@ from exporters.__main__ import main
 from exporters.export import export
 from exporters.graph import Graph
 from exporters.parts import graphs
+from exporters.score import score
 from exporters.source import Source, random, trained
 from favor_stream.config import Config
 from favor_stream.encoder import GraphEncoder
@@ -34,14 +34,11 @@ PARTS = ("vision", "audio", "window", "read_out")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(exported_folder: Path) -> Path:
     """A weights folder, and in it the graphs of its model for one stream and for several."""
-    folder = tmp_path_factory.mktemp("exported")
-    weights.save(folder, *tiny_model(), {})
-    plain = ["--preset", "tiny", "--weights", str(folder), "--out", str(folder / "graphs"), "--steps", "6"]
-    assert main([*plain, "--size", "40x24"]) == 0
-    assert main([*plain, "--batch", "any"]) == 0
-    return folder
+    graphs = ["--out", str(exported_folder / "graphs"), "--batch", "any", "--steps", "6"]
+    assert main(["--preset", "tiny", "--weights", str(exported_folder), *graphs]) == 0
+    return exported_folder
 
 
 @pytest.fixture
@@ -151,6 +148,7 @@ def test_eight_bits_are_calibrated_on_generated_clips(folder: Path, tmp_path: Pa
         (["--preset", "favor-7b", "--weights", "FOLDER"], "holds tiny; expected favor-7b; give --preset tiny"),
         (["--precision", "fp33"], "'fp33' is none of fp32, fp16, int8"),
         (["--size", "640"], "'640' is not a size such as 640x480"),
+        (["--random", "--score", "5"], "--score asks a trained model through ONNX graphs of one stream"),
         (["--batch", "none"], "'none' is not a number of streams, nor the word any"),
         (["--weights", "/nowhere"], "no manifest.json in /nowhere"),
         (["--weights", "FOLDER", "--preset", "tiny", "--out", "/proc/graphs"], "/proc/graphs cannot be written"),
@@ -161,6 +159,13 @@ def test_mistakes_are_told_in_one_line(flags: list[str], told: str, folder: Path
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_what_rounding_costs_in_answers_is_written_into_the_manifest(folder: Path, exported: Graphs) -> None:
+    found = score(trained("tiny", folder), folder, folder / "graphs", "fp32", clips=1)
+    assert found["torch"] == found["exported"]
+    assert found["questions"] > 3
+    assert read(exported.file("audio", "fp32"), exported.weights).score == found
 
 
 @pytest.mark.slow

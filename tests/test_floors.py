@@ -22,13 +22,13 @@ FLOORS = [
     {"capture", "llm", "graphs"},
     {"encoder"},
     {"session", "intake"},
-    {"watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
+    {"tune", "watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
     {"aveb"},
     {"lookout"},
     {"agent"},
     {"training", "switches", "health"},
     {"embedded", "mqtt", "webhook", "metrics"},
-    {"demo", "doctor", "tune", "bench", "live", "following", "web", "robot"},
+    {"demo", "doctor", "bench", "live", "following", "web", "robot"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]

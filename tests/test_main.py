@@ -229,12 +229,12 @@ def test_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]
 
 def test_eval_compares_weights_and_prints_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = config.parent / "tiny"
-    arguments = ["eval", "--tasks", "now,order", "--limit", 1, "--json", "--beside", tiny]
+    arguments = ["eval", "--tasks", "now,order", "--limit", 1, "--json", "--beside", tiny, "torch"]
     told = json.loads(called(capsys, "--config", config, *arguments).out)
     assert [row["task"] for row in told["rows"]] == ["now", "order"]
     for row in told["rows"]:
-        assert row["beside"] == [row["score"]]  # the same weights
-    assert all(reply["beside"] == [reply["full"]] for reply in told["replies"])
+        assert row["beside"] == [row["score"]] * 2  # the same weights, and the same engine
+    assert all(reply["beside"] == [reply["full"]] * 2 for reply in told["replies"])
 
 
 def test_filmed_world_has_its_truth_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import tiny_model
 
-from exporters.__main__ import main as export
 from favor_stream import tune
 from favor_stream.config import Config
 from favor_stream.encoder import GraphEncoder, TorchEncoder, choices_file, load_encoder
@@ -22,13 +20,9 @@ from favor_stream.model.favor import Favor
 SIZE = (40, 24)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    folder = tmp_path_factory.mktemp("tuned")
-    weights.save(folder, *tiny_model(), {})
-    flags = ["--preset", "tiny", "--weights", str(folder), "--out", str(folder / "graphs"), "--steps", "3", "--size", "40x24"]
-    assert export(flags) == 0
-    return Config(weights=folder, graphs=folder / "graphs")
+@pytest.fixture
+def exported(exported_folder: Path) -> Config:
+    return Config(weights=exported_folder, graphs=exported_folder / "graphs")
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.soundtrack import soundtrack
 from favor_stream.aveb.truth import picture_s
-from favor_stream.config import Config
+from favor_stream.config import ENGINES, Config
 from favor_stream.errors import ConfigError, EngineError
 from favor_stream.records import SLICE_S, SLICE_SAMPLES, Slice
 from favor_stream.session import Session, load_session
@@ -205,6 +205,11 @@ def row(task: Task, given: list[Reply], common: dict[str, str]) -> Row | None:
     return Row(task.name, task.metric, len(mine), score, low, high, chance, recent, beside, task.goal, reached)
 
 
+def compared(config: Config, beside: Path) -> Config:
+    """The same with another engine, or with other weights."""
+    return replace(config, engine=str(beside)) if str(beside) in ENGINES else replace(config, weights=beside)
+
+
 def ratio(parts: Parts) -> float:
     return float(parts[:, 0].sum() / max(1.0, parts[:, 1].sum()))
 
@@ -234,7 +239,7 @@ def table(rows: list[Row], beside: list[str]) -> str:
 def run(config: Config, tasks: list[str] | None, limit: int, seed: int, json_out: bool, beside: list[Path]) -> int:
     """Evaluate on `limit` held-out clips and print the table, or with `json_out` one JSON object with every reply.
 
-    `beside` are weights folders, ablations for instance, that answer the same questions in columns of their own.
+    `beside` are weights folders, ablations for instance, or engines, that answer the same questions in columns of their own.
     """
     known = {task.name: task for task in TASKS}
     if unknown := set(tasks or ()) - known.keys():
@@ -245,7 +250,7 @@ def run(config: Config, tasks: list[str] | None, limit: int, seed: int, json_out
     except ImportError as error:
         raise EngineError("eval measures speech with jiwer, which is not installed; pip install --editable '.[train]'") from error
     kinds = {kind for task in chosen for kind in task.kinds}
-    session, *others = (load_session(replace(config, weights=folder)) for folder in [config.weights, *beside])
+    session, *others = (load_session(each) for each in [config, *(compared(config, each) for each in beside)])
     given = replies(session, others, clips(limit, seed, kinds))
     common = commonest(kinds)
     rows = [r for task in chosen if (r := row(task, given, common)) is not None]

@@ -10,47 +10,58 @@ from dataclasses import asdict
 from pathlib import Path
 
 from favor_stream.bench.memory import endless, first_token, watching
+from favor_stream.bench.page import write
 from favor_stream.bench.parts import by_engine, decoding, perceiving
 from favor_stream.bench.rows import Row, table
+from favor_stream.bench.subject import Subject, configured, random
 from favor_stream.config import Config
 
 
-def run(config: Config, quick: bool, json_out: bool, watches: tuple[int, ...] = (), html: Path | None = None) -> int:
-    """Measure everything and print it, or so many `watches` against one; `quick` streams 4 minutes instead of an hour."""
-    rows = watching(config, watches, minutes=1 if quick else 10) if watches else everything(config, quick)
-    if html:
-        from favor_stream.bench.page import write
+def run(
+    config: Config,
+    quick: bool,
+    json_out: bool,
+    watches: tuple[int, ...] = (),
+    html: Path | None = None,
+    random_preset: str | None = None,
+) -> int:
+    """Measure everything and print it, or so many `watches` against one; `quick` streams 4 minutes instead of an hour.
 
+    With a preset of random weights, what needs no film; films are for the configured weights.
+    """
+    subject = random(config, random_preset) if random_preset else configured(config)
+    if watches:
+        rows = watching(subject, watches, minutes=1 if quick else 10)
+    else:
+        rows = [*on_device(subject, quick), *([] if random_preset else with_films(subject, quick))]
+    if html:
         write(html, rows)
     print(json.dumps([asdict(row) for row in rows]) if json_out else table(rows))
     return 0
 
 
-def everything(config: Config, quick: bool) -> list[Row]:
-    return [*on_device(config, quick), *with_films(config, quick)]
-
-
-def on_device(config: Config, quick: bool) -> list[Row]:
+def on_device(subject: Subject, quick: bool) -> list[Row]:
     """What needs no film: it runs on a machine with a GPU and nothing else."""
+    minutes = tuple(each for each in ((1,) if quick else (1, 4, 16)) if subject.holds(each))
     return [
-        *by_engine(config),
-        *perceiving(config),
-        *decoding(config),
-        *endless(config, minutes=4 if quick else 60),
-        *first_token(config, minutes=(1,) if quick else (1, 4, 16)),
-        *watching(config, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else 10),
+        *by_engine(subject),
+        *perceiving(subject),
+        *decoding(subject),
+        *endless(subject, minutes=4 if quick else 60),
+        *first_token(subject, minutes),
+        *watching(subject, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else min(10, *minutes[-1:])),
     ]
 
 
-def with_films(config: Config, quick: bool) -> list[Row]:
+def with_films(subject: Subject, quick: bool) -> list[Row]:
     from favor_stream.bench.live import capture_share, loop_lag, many_streams, telling, whole_chain
     from favor_stream.bench.rivals import rivals
 
     return [
-        *whole_chain(config, seconds=10 if quick else 60),
-        *many_streams(config, seconds=5 if quick else 10),
-        *rivals(config, seconds=5 if quick else 10, minutes=2 if quick else 36),
-        *loop_lag(config, seconds=5 if quick else 20),
-        *telling(config, seconds=10 if quick else 60),
+        *whole_chain(subject, seconds=10 if quick else 60),
+        *many_streams(subject, seconds=5 if quick else 10),
+        *rivals(subject, seconds=5 if quick else 10, minutes=2 if quick else 36),
+        *loop_lag(subject.config, seconds=5 if quick else 20),
+        *telling(subject.config, seconds=10 if quick else 60),
         *capture_share(seconds=5 if quick else 20),
     ]

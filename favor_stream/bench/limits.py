@@ -54,7 +54,12 @@ def seconds(work: Callable[[], object], device: str, times: int) -> list[float]:
     for _ in range(times + 1):
         started_s = time.perf_counter()
         work()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        settle(device)
         spent_s.append(time.perf_counter() - started_s)
     return spent_s[1:]  # the first warms up
+
+
+def settle(device: str) -> None:
+    """Wait for what was queued: a GPU's work is done after the call that asks for it."""
+    if device == "cuda":
+        torch.cuda.synchronize()

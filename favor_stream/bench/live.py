@@ -16,13 +16,14 @@ import numpy as np
 from favor_stream.agent import Agent
 from favor_stream.bench.memory import QUESTION, WATCHED, warmed
 from favor_stream.bench.rows import Row, note
+from favor_stream.bench.subject import Subject
 from favor_stream.capture import open_source
 from favor_stream.clip import snapshot_jpeg, write_film
 from favor_stream.config import Config
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Ring
 from favor_stream.sample import SIZE
-from favor_stream.session import Session, load_session
+from favor_stream.session import Session
 
 
 def film(folder: Path, seconds: int, fps: int, size: tuple[int, int], pulse_s: int = 0) -> Path:
@@ -38,34 +39,34 @@ def film(folder: Path, seconds: int, fps: int, size: tuple[int, int], pulse_s: i
     return path
 
 
-def whole_chain(config: Config, seconds: int) -> list[Row]:
+def whole_chain(subject: Subject, seconds: int) -> list[Row]:
     """Seconds of computing for a second of film, from the file to the memory, without telling what is perceived."""
     note(f"bench: {seconds} s of film through the whole chain")
-    session = warmed(load_session(config))
+    session = warmed(subject.session(subject.config.context_s))
     with tempfile.TemporaryDirectory() as folder:
         path = film(Path(folder), seconds, 25, SIZE)
         ring = Ring(pace="lossless", pack=snapshot_jpeg)
         started_s = time.perf_counter()
-        with open_source(str(path), ring, pictures_per_s=config.pictures_per_s):
+        with open_source(str(path), ring, pictures_per_s=subject.config.pictures_per_s):
             for piece in ring:
                 session.see(piece)
         factor = (time.perf_counter() - started_s) / session.heard_until_s
     return [Row("real-time factor of the whole chain, 640x480", factor, "", "<= 0.2", factor <= 0.2)]
 
 
-def many_streams(config: Config, seconds: int, most: int = 32) -> list[Row]:
+def many_streams(subject: Subject, seconds: int, most: int = 32) -> list[Row]:
     """How many films at once, each with capture, memory and state of its own, go through faster than they play."""
     note(f"bench: {seconds} s of more and more films at once")
-    sessions, held = [warmed(load_session(config))], []
+    sessions, held = [warmed(subject.session(subject.config.context_s))], []
     with tempfile.TemporaryDirectory() as folder:
         path = film(Path(folder), seconds, 25, SIZE)
         while True:
-            factor = together(path, sessions, config)
+            factor = together(path, sessions, subject.config)
             if factor < 1:
                 held.append((len(sessions), factor))
             if factor >= 1 or len(sessions) >= most:
                 break
-            sessions += [load_session(config) for _ in sessions]
+            sessions += [subject.session(subject.config.context_s) for _ in sessions]
     streams, factor = held[-1] if held else (0, factor)
     return [
         Row(f"films of 640x480 at once, real-time factor {factor:.2f}", streams, "", ">= 8", streams >= 8),

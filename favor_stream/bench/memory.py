@@ -16,12 +16,12 @@ from transformers.models.llama.modeling_llama import rotate_half
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import a
 from favor_stream.bench.rows import Row, note
-from favor_stream.config import Config
+from favor_stream.bench.subject import Subject
 from favor_stream.llm import Llm, Prompt
 from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
 from favor_stream.sample import sample
-from favor_stream.session import QUESTION_TOKENS, Session, load_model, room
+from favor_stream.session import QUESTION_TOKENS, Session, room
 from favor_stream.watches import BACK_S
 
 SMALL = (160, 120)  # pictures whose making costs next to nothing
@@ -52,15 +52,14 @@ def resident_mib() -> float:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def endless(config: Config, minutes: int) -> list[Row]:
+def endless(subject: Subject, minutes: int) -> list[Row]:
     """Cost of the last minute against a first minute, when the memory is still empty, and growth over the second half.
 
     The two minutes are streamed slice by slice in turn, so that a machine that is busy at times is busy for both. The first half
     does not count for growth: the system hands out the cache's pages as they are first written to.
     """
     note(f"bench: streaming {minutes} minutes as fast as they go")
-    loaded = load_model(config)
-    session, fresh = (warmed(Session(*loaded, config.context_s)) for _ in range(2))
+    session, fresh = (warmed(subject.session(subject.config.context_s)) for _ in range(2))
     early: list[float] = []
     late, sizes = [], []
     slices = minutes * SLICES_PER_MINUTE
@@ -83,10 +82,10 @@ def endless(config: Config, minutes: int) -> list[Row]:
     return [row for row in rows if not math.isnan(row.value)]
 
 
-def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
+def first_token(subject: Subject, minutes: tuple[int, ...]) -> list[Row]:
     """Time to the first token with the kept cache against reading as long a context again, interleaved."""
-    model, tokenizer = load_model(config)
-    session = warmed(Session(model, tokenizer, max(minutes) * 60.0))  # all of them are still remembered
+    model, tokenizer = subject.model, subject.tokenizer
+    session = warmed(subject.session(max(minutes) * 60.0))  # all of them are still remembered
     rows = []
     for wanted in minutes:
         note(f"bench: first token at {wanted} minutes of context")
@@ -109,10 +108,10 @@ def first_token(config: Config, minutes: tuple[int, ...]) -> list[Row]:
     return rows
 
 
-def watching(config: Config, counts: tuple[int, ...], minutes: int) -> list[Row]:
+def watching(subject: Subject, counts: tuple[int, ...], minutes: int) -> list[Row]:
     """Time of all watches after a slice, against that of one, in a memory of some minutes; interleaved."""
     note(f"bench: watches at {minutes} minutes of context")
-    session = warmed(Session(*load_model(config), minutes * 60.0))
+    session = warmed(subject.session(minutes * 60.0))
     for piece in sample(minutes * SLICES_PER_MINUTE + 5, size=SMALL):
         session.see(piece)
     spent: dict[int, list[float]] = {count: [] for count in (1, *counts)}
@@ -132,6 +131,8 @@ def watching(config: Config, counts: tuple[int, ...], minutes: int) -> list[Row]
 def timed_see(session: Session, piece: Slice) -> float:
     started_s = time.perf_counter()
     session.see(piece)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - started_s
 
 
@@ -148,7 +149,7 @@ def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float
     """Seconds to read a context as long as the session's into an empty cache."""
     as_long = room(model, session.remembered_s[1] - session.remembered_s[0])
     llm = Llm(model.llm, tokenizer, Prompt(), as_long, model.config.llm.look_back)
-    context = torch.randn(session.tokens - llm.tokens, model.config.llm.width)
+    context = torch.randn(session.tokens - llm.tokens, model.config.llm.width, device=model.device)
     started_s = time.perf_counter()
     for at in range(0, len(context), QUESTION_TOKENS):
         llm.append(context[at : at + QUESTION_TOKENS], 0.0, 0.0)
@@ -160,9 +161,9 @@ def timed_rotation(model: Favor, tokens: int) -> float:
     """Seconds to rotate so many keys of every layer: what each pass would pay, were they kept unrotated for exact positions."""
     c = model.llm.config
     heads = c.num_key_value_heads or c.num_attention_heads
-    keys = torch.randn(c.num_hidden_layers, heads, tokens, c.hidden_size // c.num_attention_heads)
+    keys = torch.randn(c.num_hidden_layers, heads, tokens, c.hidden_size // c.num_attention_heads, device=model.device)
     started_s = time.perf_counter()
-    cosine, sine = model.llm.model.rotary_emb(keys, torch.arange(tokens)[None])
+    cosine, sine = model.llm.model.rotary_emb(keys, torch.arange(tokens, device=model.device)[None])
     for layer in keys:
         layer * cosine + rotate_half(layer) * sine  # type: ignore[no-untyped-call]
     return time.perf_counter() - started_s

@@ -10,16 +10,15 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from favor_stream.bench.limits import Limits, limits, usual
+from favor_stream.bench.limits import Limits, limits, settle, usual
 from favor_stream.bench.rows import Row, note
-from favor_stream.config import SHIPPED, Config
-from favor_stream.encoder import TorchEncoder, load_encoder
-from favor_stream.graphs import Choice, Graphs, graphs_folder
+from favor_stream.bench.subject import Subject
+from favor_stream.encoder import TorchEncoder
+from favor_stream.graphs import Choice, Graphs
 from favor_stream.llm import Llm, Prompt
-from favor_stream.model import weights
-from favor_stream.model.steps import State, Step, steps
+from favor_stream.model.steps import State, Step
 from favor_stream.sample import SIZE, sample
-from favor_stream.session import QUESTION_TOKENS, load_model, room
+from favor_stream.session import QUESTION_TOKENS, room
 from favor_stream.tune import Trial, candidates, fastest, graph_feeds, trials
 
 ENCODERS = ("vision", "audio")
@@ -32,14 +31,11 @@ def ceilings(found: Limits) -> list[Row]:
     return rows
 
 
-def by_engine(config: Config) -> list[Row]:
+def by_engine(subject: Subject) -> list[Row]:
     """Every graph on every engine that is here, in turns; the share is of the least time that the machine allows."""
     note("bench: each part on each engine")
-    model, _ = load_model(config)
-    sha256 = weights.read_manifest(config.weights or SHIPPED)["sha256"]
-    graphs = Graphs(steps(model), sha256, config.graphs or graphs_folder(sha256))
-    device, found = model.device.type, limits(model.device.type)
-    done = trials(graphs, graphs.names, [choice for choice in candidates(device) if choice.engine != "compile"])
+    graphs, found = subject.graphs, limits(subject.device)
+    done = trials(graphs, graphs.names, [choice for choice in candidates(subject.device) if choice.engine != "compile"])
     rows = ceilings(found)
     for name in graphs.names:
         mine = [trial for trial in done if trial.graph == name and trial.spent_s]
@@ -77,18 +73,17 @@ def cost(step: Step, given: State) -> tuple[int, int]:
     return counter.get_total_flops(), sum(tensor.nbytes for tensor in touched)
 
 
-def perceiving(config: Config) -> list[Row]:
+def perceiving(subject: Subject) -> list[Row]:
     """A slice through the whole encoder, as configured and in torch, in turns."""
     note("bench: perceiving")
-    model, _ = load_model(config)
-    sha256 = weights.read_manifest(config.weights or SHIPPED)["sha256"]
-    ways = {"torch": TorchEncoder(model), "as configured": load_encoder(config, model, sha256)}
+    ways = {"torch": TorchEncoder(subject.model), "as configured": subject.encoder()}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for piece in sample(120):
         assert piece.picture is not None
         for name, encoder in ways.items():
             started_s = time.perf_counter()
             encoder.step(torch.from_numpy(piece.picture), torch.from_numpy(piece.sound))
+            settle(subject.device)
             spent[name].append(time.perf_counter() - started_s)
     plain_s, configured_s = (median(each[20:]) for each in spent.values())
     return [
@@ -98,18 +93,18 @@ def perceiving(config: Config) -> list[Row]:
     ]
 
 
-def decoding(config: Config, context: int = 4096, tokens: int = 64) -> list[Row]:
+def decoding(subject: Subject, context: int = 4096, tokens: int = 64) -> list[Row]:
     """Tokens a second of an answer that does not end, against reading the weights and what is remembered once for each."""
     note("bench: decoding")
-    model, tokenizer = load_model(config)
+    model, tokenizer = subject.model, subject.tokenizer
     endless = Prompt(eos="<s>")  # which is never said
     llm = Llm(model.llm, tokenizer, endless, room(model, 480.0, tokens), model.config.llm.look_back)
     while llm.tokens < context:
-        llm.append(torch.randn(QUESTION_TOKENS // 2, model.config.llm.width), 0.0, 0.0)
+        llm.append(torch.randn(QUESTION_TOKENS // 2, model.config.llm.width, device=model.device), 0.0, 0.0)
     one_s, all_s = (usual(partial(speak, llm, length), model.device.type, 3) for length in (1, tokens))
     rate = (tokens - 1) / (all_s - one_s)
     c = model.config.llm
-    remembered = 2 * c.layers * llm.tokens * c.width * model.projection.element_size()
+    remembered = 2 * c.layers * llm.tokens * c.width * model.llm.dtype.itemsize
     bound = limits(model.device.type).bytes_per_s / (sum(each.nbytes for each in model.llm.parameters()) + remembered)
     return [
         Row(f"decoding at {llm.tokens} tokens of context", rate, "tokens/s", "", None),

@@ -14,30 +14,30 @@ import torch
 from favor_stream.bench.live import film
 from favor_stream.bench.memory import QUESTION, SLICES_PER_MINUTE, SMALL, timed_first, warmed
 from favor_stream.bench.rows import Row, note
+from favor_stream.bench.subject import Subject
 from favor_stream.capture import open_source
 from favor_stream.config import Config
 from favor_stream.model.favor import Favor
 from favor_stream.records import RATE, SLICE_SAMPLES, Picture
 from favor_stream.ring import Ring
 from favor_stream.sample import SIZE, sample
-from favor_stream.session import Session, load_model, load_session
+from favor_stream.session import Session
 
 
-def rivals(config: Config, seconds: int, minutes: int) -> list[Row]:
-    return [*plain_loop(config, seconds), *sent_again(config, minutes)]
+def rivals(subject: Subject, seconds: int, minutes: int) -> list[Row]:
+    return [*plain_loop(subject, seconds), *sent_again(subject, minutes)]
 
 
-def plain_loop(config: Config, seconds: int) -> list[Row]:
+def plain_loop(subject: Subject, seconds: int) -> list[Row]:
     """Seconds of computing for a second of film: a loop over PyAV that has torch look at the window so far, against ours."""
     note(f"bench: {seconds} s of film in a plain loop")
-    model, _ = load_model(config)
-    session = warmed(load_session(config))
+    session = warmed(subject.session(subject.config.context_s))
     plain, ours = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = film(Path(folder), seconds, 25, SIZE)
         for _ in range(3):
-            plain.append(timed_loop(path, model) / seconds)
-            ours.append(timed_chain(path, session, config) / seconds)
+            plain.append(timed_loop(path, subject.model) / seconds)
+            ours.append(timed_chain(path, session, subject.config) / seconds)
     ratio = median(plain) / median(ours)
     return [
         Row("real-time factor of a plain loop of PyAV and torch", median(plain), "", "", None),
@@ -77,11 +77,11 @@ def timed_loop(path: Path, model: Favor) -> float:
     return time.perf_counter() - started_s
 
 
-def sent_again(config: Config, minutes: int) -> list[Row]:
+def sent_again(subject: Subject, minutes: int) -> list[Row]:
     """Seconds to a first token: transformers' `generate`, which is sent the whole context with each question, against ours."""
     note(f"bench: {minutes} minutes of context sent again")
-    model, tokenizer = load_model(config)
-    session = warmed(Session(model, tokenizer, minutes * 60.0))
+    model, tokenizer = subject.model, subject.tokenizer
+    session = warmed(subject.session(minutes * 60.0))
     for piece in sample(minutes * SLICES_PER_MINUTE + 5, size=SMALL):
         session.see(piece)
     context = torch.randn(1, session.tokens, model.config.llm.width, device=model.device, dtype=model.projection.dtype)

@@ -1,0 +1,50 @@
+"""python -m favor_stream.bench --gpu-report DIR: everything that a GPU has to show, in minutes, as files to be kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from favor_stream.bench import on_device
+from favor_stream.bench.page import write
+from favor_stream.bench.rows import table
+from favor_stream.bench.subject import random
+from favor_stream.config import Config
+from favor_stream.errors import DeviceError, FavorError
+
+
+def report(folder: Path, preset: str) -> int:
+    """Writes DEVICE-PRESET.json, .html and .png. Raises DeviceError where there is no GPU."""
+    if not torch.cuda.is_available():
+        raise DeviceError("torch finds no CUDA here; run this on a machine with an NVIDIA GPU, or favor-stream bench")
+    rows = on_device(random(Config(device="cuda"), preset), quick=True)
+    device = torch.cuda.get_device_name()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{device.replace(' ', '-')}-{preset}.json"
+    told = {"device": device, "date": f"{datetime.now(UTC):%Y-%m-%d}", "torch": torch.__version__, "preset": preset}
+    path.write_text(json.dumps(told | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
+    write(path.with_suffix(".html"), rows)
+    print(table(rows))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m favor_stream.bench", description=__doc__)
+    parser.add_argument("--gpu-report", type=Path, required=True, metavar="DIR", help="where the report is written")
+    parser.add_argument("--preset", default="favor-13b", help="(%(default)s)")
+    arguments = parser.parse_args()
+    try:
+        return report(arguments.gpu_report, arguments.preset)
+    except FavorError as error:
+        print(f"favor-stream: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
