@@ -146,6 +146,6 @@ def read_choices(weights: str) -> dict[str, Choice]:
     try:
         return {name: Choice(**choice) for name, choice in json.loads(path.read_text(encoding="utf-8")).items()}
     except FileNotFoundError as error:
-        raise EngineError("no engine was chosen for this machine; favor-export, then favor-stream tune") from error
+        raise EngineError('nothing was tuned here; run favor-export and favor-stream tune, or set engine = "torch"') from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} cannot be read ({error}); run favor-stream tune again") from error

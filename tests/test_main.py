@@ -28,7 +28,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("settings")
     weights.save(folder / "tiny", *talkative_model(), {})
     path = folder / "tiny.toml"
-    path.write_text('weights = "tiny"\nmax_answer_tokens = 8\n')
+    path.write_text('weights = "tiny"\nengine = "torch"\nmax_answer_tokens = 8\n')
     return path
 
 

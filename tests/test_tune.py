@@ -66,7 +66,7 @@ def test_without_a_choice_torch_perceives_and_one_warning_says_so(exported: Conf
     with caplog.at_level(logging.WARNING):
         assert isinstance(load_encoder(exported, model, sha256), TorchEncoder)
     assert [record.getMessage() for record in caplog.records] == [
-        "torch perceives: no engine was chosen for this machine; favor-export, then favor-stream tune"
+        'torch perceives: nothing was tuned here; run favor-export and favor-stream tune, or set engine = "torch"'
     ]
 
 
