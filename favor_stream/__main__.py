@@ -261,7 +261,7 @@ def _tell_losses(ring: Ring, event: Event) -> None:
 
     if event.kind == "lost" and ring.elapsed_s == 0:
         ring.fail(DeviceError(event.text.removesuffix(AGAIN)))
-    elif event.kind != "ended" or not event.text.endswith(": ended"):  # a whole file that came to its end is no news
+    elif event.is_news:
         print(f"favor-stream: {event.text}", file=sys.stderr)
 
 

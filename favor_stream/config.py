@@ -18,6 +18,7 @@ from favor_stream.records import Watch
 Record = TypeVar("Record")
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
+LLM_WEIGHTS = ("stored", "int8", "fp8")
 ENGINES = ("auto", "torch", "compile", "onnxruntime", "openvino", "cuda", "tensorrt")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RANGES = {  # smallest and largest value, in the unit of the name
@@ -66,6 +67,7 @@ class Config:
     device: str = "cpu"  # one of DEVICES; auto: cuda where there is one
     engine: str = "auto"  # what perceives: one of ENGINES; auto: what `favor-stream tune` chose here
     graphs: Path | None = None  # a folder of exported graphs; None: in `cache_folder`, by the weights
+    llm_weights: str = "stored"  # one of LLM_WEIGHTS: as they are stored, or rounded to eight bits
     context_s: float = 600.0  # at least this much of the stream is remembered
     keep_s: float = 60.0  # sound and pictures held in the ring
     lag_s: float = 2.0  # how far a reader may fall behind the devices before slices are dropped
@@ -87,6 +89,7 @@ class Config:
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)
         _check_choice("engine", self.engine, ENGINES)
+        _check_choice("llm_weights", self.llm_weights, LLM_WEIGHTS)
         _check_choice("log_level", self.log_level, LOG_LEVELS)
         for key, (least, most) in RANGES.items():
             value = getattr(self, key)

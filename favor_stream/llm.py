@@ -17,6 +17,7 @@ from transformers import LlamaForCausalLM
 from favor_stream.cache import Mark, Room, WindowCache
 from favor_stream.errors import ConfigError
 from favor_stream.form import Form
+from favor_stream.passes import Passes, Plan, Read, alone
 
 QUESTION = "{question}"
 BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
@@ -52,8 +53,16 @@ class Llm:
     """
 
     def __init__(
-        self, model: LlamaForCausalLM, tokenizer: Tokenizer, prompt: Prompt, room: Room, look_back: int | None = None
+        self,
+        model: LlamaForCausalLM,
+        tokenizer: Tokenizer,
+        prompt: Prompt,
+        room: Room,
+        look_back: int | None = None,
+        passes: Passes | None = None,
     ) -> None:
+        """`passes` are the model's, shared by its viewers; None: this one's own."""
+        self.passes = passes or Passes(model)
         self.model, self.tokenizer, self.prompt, self._look_back = model, tokenizer, prompt, look_back
         self.cache = WindowCache(model, room)
         self._control = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
@@ -81,10 +90,20 @@ class Llm:
 
         Raises `ConfigError` if N is more than `branch_tokens`, and `RuntimeError` while an answer is being written.
         """
+        for _ in alone(self.passes, self.appending(tokens, start_s, end_s)):
+            pass
+
+    def appending(self, tokens: Tensor, start_s: float, end_s: float) -> Plan:
+        """The same as a plan, to be carried out beside those of others."""
         self._check_free()
         self.cache.require(len(tokens), "a window")
-        with self.cache.looking_back(self._look_back):
-            self._read(tokens)
+        before = self.cache.mark()
+        try:
+            with self.cache.looking_back(self._look_back):
+                yield Read(self.cache, tokens)
+        except BaseException:
+            self.cache.rewind(before)
+            raise
         self._commit(start_s, end_s)
 
     def generate(
@@ -103,6 +122,17 @@ class Llm:
         Raises `ConfigError` at once for a question that is blank, holds a control token, or leaves `branch_tokens` no room, and
         for a schema that cannot be filled; at the end for an answer that has not filled it.
         """
+        return alone(self.passes, self.answering(question, extra, max_tokens, keep, schema))
+
+    def answering(
+        self,
+        question: str,
+        extra: Tensor | None = None,
+        max_tokens: int = 64,
+        keep: bool = False,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Plan:
+        """The same as a plan, to be carried out beside those of others. Raises as `generate` does."""
         question_ids = self._ask_ids(question)
         ending = 1 + len(self._encode(self.prompt.resume)) if keep else 0
         self.cache.require(_length(extra) + len(question_ids) + max_tokens + ending, "the question with its answer")
@@ -135,36 +165,16 @@ class Llm:
         """Forgets the stream and reads the prefix anew. Raises `RuntimeError` while an answer is being written."""
         self._check_free()
         self.cache.reset()
-        self._read(self._embed(self._encode(self.prompt.prefix)))
+        self.passes.read([Read(self.cache, self._embed(self._encode(self.prompt.prefix)))])
         self.cache.pin()
 
     # The model
-
-    @torch.inference_mode()
-    def _read(self, embeddings: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """One pass over embeddings [N, D] on the open branch; returns the last hidden states [N, D], before the vocabulary."""
-        inputs = embeddings.to(self.model.device, self.model.dtype)[None]
-        output = self.model.model(
-            inputs_embeds=inputs,
-            position_ids=self.cache.positions(len(embeddings)) if positions is None else positions,
-            attention_mask=mask,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
 
     @torch.inference_mode()
     def _embed(self, ids: Sequence[int], extra: Tensor | None = None) -> Tensor:
         """Embeddings [N + len(ids), D] of `extra` [N, D], if any, and these tokens."""
         words: Tensor = self.model.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=self.model.device))
         return words if extra is None else torch.cat([extra.to(words), words])
-
-    @torch.inference_mode()
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [..., vocabulary] of hidden states [..., D]."""
-        logits: Tensor = self.model.lm_head(hidden)
-        return logits.float()
 
     def _commit(self, start_s: float, end_s: float, *, is_text: bool = False) -> None:
         self.cache.commit(start_s, end_s, is_text=is_text)
@@ -173,9 +183,7 @@ class Llm:
 
     # Questions
 
-    def _answer(
-        self, question_ids: list[int], extra: Tensor | None, max_tokens: int, keep: bool, form: Form | None
-    ) -> Generator[str, None, None]:
+    def _answer(self, question_ids: list[int], extra: Tensor | None, max_tokens: int, keep: bool, form: Form | None) -> Plan:
         self._check_free()
         before = self.cache.mark()
         spoken: list[int] = []
@@ -186,12 +194,13 @@ class Llm:
             if keep and spoken:
                 self._keep(question_ids + spoken)
 
-    def _speak(self, embeddings: Tensor, spoken: list[int], max_tokens: int, form: Form | None) -> Iterator[str]:
+    def _speak(self, embeddings: Tensor, spoken: list[int], max_tokens: int, form: Form | None) -> Plan:
         """Decodes greedily from embeddings [N, D], noting each token in `spoken` before its text is given out."""
         text = _Text(self.tokenizer)
         while len(spoken) < max_tokens:
-            logits = self._logits(self._read(embeddings)[-1])
-            token = int((form.allow(logits.cpu()) if form else logits).argmax())
+            told = yield Read(self.cache, embeddings, rows=(-1,))
+            assert told is not None, "a pass was due"
+            token = int(form.allow(told.logits[0].cpu()).argmax() if form else told.best)
             if token == self._eos:
                 break
             spoken.append(token)
@@ -210,7 +219,8 @@ class Llm:
 
     def _keep(self, dialogue_ids: list[int]) -> None:
         """Reads the dialogue once more, behind the windows alone, and remembers it at the stream's present time."""
-        self._read(self._embed([*dialogue_ids, self._eos, *self._encode(self.prompt.resume)]))
+        dialogue = self._embed([*dialogue_ids, self._eos, *self._encode(self.prompt.resume)])
+        self.passes.read([Read(self.cache, dialogue)])
         now_s = self.remembered_s[1]
         self._commit(now_s, now_s, is_text=True)
 
@@ -218,12 +228,12 @@ class Llm:
         """P(yes) of several questions in one pass; what some of them begin with is read once."""
         before = self.cache.mark()
         positions, mask = self.cache.branching(asked.parents, shared=_length(extra))
+        ends = [_length(extra) + end for end in asked.ends]
         try:
-            hidden = self._read(self._embed(asked.tokens, extra), positions, mask)
+            [told] = self.passes.read([Read(self.cache, self._embed(asked.tokens, extra), ends, positions, mask)])
         finally:
             self.cache.rewind(before)
-        last = torch.tensor(asked.ends) + _length(extra)
-        logits = self._logits(hidden[last.to(hidden.device)])  # [questions, vocabulary]
+        logits = told.logits
         chances: list[float] = (logits[:, self._yes] - logits[:, self._no]).sigmoid().tolist()
         return chances
 

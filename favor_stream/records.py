@@ -60,6 +60,11 @@ class Event:
     text: str
     source: str = ""  # the device that it is about, as it may be shown
 
+    @property
+    def is_news(self) -> bool:
+        """All but a whole file that came to its end."""
+        return self.kind != "ended" or not self.text.endswith(": ended")
+
 
 Sense = Literal["model", "motion", "scene", "loudness", "speech", "schedule", "manual"]
 Severity = Literal["info", "detection", "alert"]

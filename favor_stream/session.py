@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,8 @@ from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.llm import Llm, Prompt
 from favor_stream.model import weights
 from favor_stream.model.favor import Favor
+from favor_stream.model.rounded import round_linears
+from favor_stream.passes import Passes, Plan, Read, alone
 from favor_stream.records import SLICE_S, Slice
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
@@ -74,17 +77,23 @@ class Session:
         context_s: float = 600.0,
         max_answer_tokens: int = 64,
         encoder: Encoder | None = None,
+        passes: Passes | None = None,
     ) -> None:
-        """`encoder` None: the model perceives in torch."""
+        """`encoder` None: the model perceives in torch. `passes` None: this session has its own, else it shares the model's."""
         self._model, self._encoder = model, encoder or TorchEncoder(model)
         self._max_answer_tokens = max_answer_tokens
         self._room = room(model, context_s, max_answer_tokens)
-        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back)
+        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back, passes)
         self._open: list[Stretch] = []  # the open window's slices
         self._waiting: deque[Stretch] = deque()  # windows that closed while an answer was being written
         self._is_answering = False
         self._slices = 0
         self.answered_until_s = 0.0  # the stream's time that the newest answer rests on
+
+    @property
+    def passes(self) -> Passes:
+        """The model's passes, which sessions may share."""
+        return self._llm.passes
 
     @property
     def heard_until_s(self) -> float:
@@ -117,6 +126,11 @@ class Session:
         While an answer is being written, windows wait for its end; no more of them than the memory holds, for the oldest would
         be forgotten as they are read.
         """
+        self.perceive(piece)
+        self._catch_up()
+
+    def perceive(self, piece: Slice) -> None:
+        """Perceive the next slice, and leave a window that it closes to `reading`."""
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
         picture = None if piece.picture is None else torch.tensor(piece.picture)
@@ -130,8 +144,12 @@ class Session:
         self._open.clear()
         while sum(len(each.tokens) for each in self._waiting) > self.budget_tokens:
             self._waiting.popleft()
-        if not self._is_answering:
-            self._catch_up()
+
+    def reading(self) -> Plan:
+        """Reads the windows that wait, each for itself: the memory shall not depend on when somebody asked."""
+        while self._waiting and not self._is_answering:
+            window = self._waiting.popleft()
+            yield from self._llm.appending(window.tokens, window.start_s, window.end_s)
 
     def ask(self, question: str, keep: bool = False, schema: Mapping[str, Any] | None = None) -> Generator[str, None, None]:
         """Answer piece by piece; closing the generator early stops the answer. ConfigError at once for an impossible question.
@@ -140,7 +158,11 @@ class Session:
         questions may refer to them. With a JSON `schema` the answer fills it, or ends with a ConfigError. RuntimeError from the
         first piece while another answer is being written.
         """
-        make = partial(self._pieces, question, keep, schema)
+        return alone(self.passes, self.answering(question, keep, schema))
+
+    def answering(self, question: str, keep: bool = False, schema: Mapping[str, Any] | None = None) -> Plan:
+        """The same as a plan, to be carried out beside those of other sessions. ConfigError at once, as from `ask`."""
+        make = partial(self._spoken, question, keep, schema)
         make()  # refused now, if at all
         return self._answer(make)
 
@@ -176,31 +198,38 @@ class Session:
             return None
         return torch.cat([*(each.tokens for each in self._open), self._encoder.read_out()])
 
-    def _pieces(self, question: str, keep: bool, schema: Mapping[str, Any] | None) -> Generator[str, None, None]:
-        return self._llm.generate(question, self._open_window(), self._max_answer_tokens, keep, schema)
+    def _spoken(self, question: str, keep: bool, schema: Mapping[str, Any] | None) -> Plan:
+        return self._llm.answering(question, self._open_window(), self._max_answer_tokens, keep, schema)
 
-    def _answer(self, make: Callable[[], Generator[str, None, None]]) -> Generator[str, None, None]:
+    def _answer(self, make: Callable[[], Plan]) -> Plan:
         if self._is_answering:
             raise RuntimeError("an answer is being written: finish or close it first")
-        pieces = make()  # here: a slice may have come since it was asked
+        spoken = make()  # here: a slice may have come since it was asked
         self.answered_until_s = self.heard_until_s
-        self._is_answering, started = True, False
+        self._is_answering = True
         try:
-            for piece in pieces:
-                text = piece if started else piece.lstrip()  # an answer's first token carries the prompt's space
-                started = started or bool(text)
-                if text:
-                    yield text
+            yield from _trimmed(spoken)
         finally:
-            pieces.close()
             self._is_answering = False
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Read the windows that wait, each for itself: the memory shall not depend on when somebody asked."""
-        while self._waiting:
-            window = self._waiting.popleft()
-            self._llm.append(window.tokens, window.start_s, window.end_s)
+        for _ in alone(self.passes, self.reading()):
+            pass
+
+
+def _trimmed(plan: Plan) -> Plan:
+    """The plan without the space that an answer's first token carries."""
+    told, has_begun = None, False
+    with closing(plan), suppress(StopIteration):
+        while True:
+            step = plan.send(told)
+            told = None
+            if isinstance(step, Read):
+                told = yield step
+            elif text := step if has_begun else step.lstrip():
+                has_begun = True
+                yield text
 
 
 def load_model(config: Config) -> tuple[Favor, Tokenizer]:
@@ -211,6 +240,8 @@ def load_model(config: Config) -> tuple[Favor, Tokenizer]:
     cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
     if cuda and not torch.cuda.is_available():
         raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
+    if config.llm_weights != "stored":
+        round_linears(model.llm.model, config.llm_weights)  # here: what moves to the device is small already
     return model.to("cuda" if cuda else "cpu"), tokenizer
 
 

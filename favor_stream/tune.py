@@ -30,7 +30,7 @@ from favor_stream.sample import SIZE, sample
 from favor_stream.session import load_model
 
 STEPS = 24  # compared with torch, two windows and a bit
-ROUNDS, WARM, TIMED = 7, 2, 4  # runs in turn, so that a busy moment meets all engines
+ROUNDS, WARM = 24, 3  # runs in turn, so that a busy moment meets all engines
 AS_FAST = 1.08  # times the fastest: less is noise
 ALL = 0  # threads: as many as there are cores
 CPU_ENGINES = {
@@ -57,6 +57,15 @@ class Trial:
         return median(self.spent_s) * 1000 if self.spent_s else float("nan")
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What can be timed."""
+
+    trial: Trial
+    engine: Engine
+    given: State
+
+
 def run(config: Config, only: Sequence[str], size: tuple[int, int], explain: bool) -> int:
     """Tries every engine and writes down the fastest; `only` some engines, `size` of the pictures where a graph takes any."""
     model, _ = load_model(config)
@@ -66,7 +75,9 @@ def run(config: Config, only: Sequence[str], size: tuple[int, int], explain: boo
     graphs = Graphs(steps(model), sha256, config.graphs or graphs_folder(sha256))
     if not any(graphs.folder.glob("*.onnx")):
         raise EngineError(f"no graphs in {graphs.folder}; make them: favor-export --preset {model.config.name} --to onnx")
-    done = trials(graphs, graphs.names, candidates(model.device.type, only), size)
+    is_rounded = any(graphs.folder.glob("*.int8.onnx"))  # which favor-export does when it is asked to
+    choices = [choice for choice in candidates(model.device.type, only) if is_rounded or choice.precision != "int8"]
+    done = trials(graphs, graphs.names, choices, size)
     chosen = {name: fastest([each for each in done if each.graph == name]) for name in graphs.names}
     path = choices_file(sha256)
     write(path, chosen)
@@ -88,23 +99,27 @@ def candidates(device: str, only: Sequence[str] = ()) -> list[Choice]:
 
 
 def trials(graphs: Graphs, names: Sequence[str], choices: Sequence[Choice], size: tuple[int, int] = SIZE) -> list[Trial]:
-    """Every graph by every choice: first whether it is right, then how long it takes, in turns."""
-    done = []
+    """Every graph by every choice: first whether it is right, then how long it takes, in turns.
+
+    One run follows that of another graph, as along a stream: what a processor's caches hold, and which threads are awake, is
+    then as it will be.
+    """
+    done, ready = [], list[Ready]()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("tuning", total=len(names) * (len(choices) + ROUNDS))
+        bar = progress.add_task("tuning", total=len(names) * len(choices) + ROUNDS)
         for name in names:
             given = list(graph_feeds(graphs, name, size))
-            tried = [Trial(name, choice) for choice in choices]
-            ready: list[tuple[Trial, Engine]] = []
-            for trial in tried:
-                progress.update(bar, advance=1, description=f"{name}: {trial.choice}")
+            for choice in choices:
+                progress.update(bar, advance=1, description=f"{name}: {choice}")
+                done.append(trial := Trial(name, choice))
                 with suppress(EngineError):
-                    ready.append((trial, opened(graphs, trial, given)))
-            for _ in range(ROUNDS):
-                progress.update(bar, advance=1, description=f"{name}: timing")
-                for trial, engine in ready:
-                    trial.spent_s += timed(engine, given[-1])
-            done += tried
+                    ready.append(Ready(trial, opened(graphs, trial, given), given[-1]))
+        ready.sort(key=lambda each: choices.index(each.trial.choice))
+        for number in range(WARM + ROUNDS):
+            progress.update(bar, advance=1, description="timing")
+            for each in ready:
+                spent_s = timed(each.engine, each.given)
+                each.trial.spent_s += [spent_s] if number >= WARM else []
     return done
 
 
@@ -133,16 +148,13 @@ def opened(graphs: Graphs, trial: Trial, given: Sequence[State]) -> Engine:
     return engine
 
 
-def timed(engine: Engine, given: State) -> list[float]:
-    """Seconds of each run, after runs that warm up."""
-    spent_s = []
-    for _ in range(WARM + TIMED):
-        started_s = time.perf_counter()
-        outputs = engine.run(given)
-        if next(iter(outputs.values())).is_cuda:
-            torch.cuda.synchronize()
-        spent_s.append(time.perf_counter() - started_s)
-    return spent_s[WARM:]
+def timed(engine: Engine, given: State) -> float:
+    """Seconds of a run."""
+    started_s = time.perf_counter()
+    outputs = engine.run(given)
+    if next(iter(outputs.values())).is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started_s
 
 
 def fastest(tried: Sequence[Trial]) -> Trial:

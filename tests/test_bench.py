@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from favor_stream.bench import limits, live, memory, page, parts, rivals
+from favor_stream.bench import limits, live, memory, page, parts, rivals, together
 from favor_stream.bench.__main__ import report
 from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import Subject, check_memory, configured, random
@@ -112,9 +112,17 @@ def test_cost_counts_every_product_and_every_byte() -> None:
 
 
 def test_decoding_goes_on_until_its_last_token(subject: Subject) -> None:
-    rate, share = parts.decoding(subject, context=64, tokens=8)
+    rate, share, *rounded = parts.decoding(subject, context=64, tokens=8)
     assert rate.value > 0
     assert 0 < share.value < 1
+    assert [row.name.split()[3] for row in rounded] == ["int8", "fp8"]
+    assert all(row.value > 0 for row in rounded)
+
+
+def test_joined_passes_are_measured_beside_single_ones(subject: Subject) -> None:
+    told = together.joined(subject)
+    assert [row.unit for row in told] == ["ms", "x", "ms", "x"]
+    assert all(row.value > 0 for row in told)
 
 
 def test_films_at_once_are_counted(subject: Subject) -> None:

@@ -62,7 +62,7 @@ def test_relative_weights_of_a_flag_start_from_here(tmp_path: Path) -> None:
 def test_unknown_key_is_named_with_its_neighbour_and_the_known_ones(tmp_path: Path) -> None:
     line = complaint(written(tmp_path, "contxt_s = 60.0\n"))
     assert "agent.toml: unknown key 'contxt_s'; did you mean 'context_s'?" in line
-    assert "Known keys: weights, device, engine, graphs, context_s" in line
+    assert "Known keys: weights, device, engine, graphs, llm_weights, context_s" in line
 
 
 def test_unknown_key_without_neighbour_suggests_none() -> None:

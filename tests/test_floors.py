@@ -19,10 +19,23 @@ FLOORS = [
     {"outlets"},
     {"config", "ring", "feed", "journal"},
     {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script"},
-    {"capture", "llm", "graphs"},
-    {"encoder"},
+    {"capture", "graphs", "passes"},
+    {"encoder", "llm"},
     {"session", "intake"},
-    {"tune", "watches", "signals", "vad", "voice", "evidence", "outbox", "payload", "homeassistant", "asked", "retrying"},
+    {
+        "crowd",
+        "tune",
+        "watches",
+        "signals",
+        "vad",
+        "voice",
+        "evidence",
+        "outbox",
+        "payload",
+        "homeassistant",
+        "asked",
+        "retrying",
+    },
     {"aveb"},
     {"lookout"},
     {"agent"},
@@ -34,7 +47,7 @@ FLOORS = [
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
 FACES = {"demo", "live", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
-INSIDES = {"session", "llm", "cache", "model", "encoder", "graphs"}
+INSIDES = {"session", "crowd", "llm", "cache", "passes", "model", "encoder", "graphs"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 

@@ -42,7 +42,7 @@ def words() -> Tokenizer:
     return tokenizer
 
 
-def llama() -> LlamaForCausalLM:
+def llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     """Random weights, large enough for sharp attention."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -53,8 +53,10 @@ def llama() -> LlamaForCausalLM:
         num_key_value_heads=2,
         vocab_size=words().get_vocab_size(),
         initializer_range=0.2,
+        dtype=dtype,
     )
-    return LlamaForCausalLM(config)
+    model: LlamaForCausalLM = LlamaForCausalLM._from_config(config)  # type: ignore[no-untyped-call]
+    return model
 
 
 def listener(model: LlamaForCausalLM | None = None, room: Room = ROOM, windows: int = 4) -> Llm:
@@ -160,7 +162,7 @@ def test_questions_in_one_pass_equal_one_by_one(extra: Tensor | None, windows: i
 
 def test_as_many_questions_as_the_branch_holds_share_a_pass() -> None:
     llm, extra, passes = listener(), window(9, tokens=20), []
-    llm.model.model.register_forward_hook(lambda *given: passes.append(given))
+    llm.model.model.layers[0].mlp.register_forward_hook(lambda *given: passes.append(given))
     few = llm.probability(QUESTIONS, extra)
     assert len(passes) == 1
     assert llm.probability(QUESTIONS * 4, extra) == pytest.approx(few * 4, abs=TOLERANCE)

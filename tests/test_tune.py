@@ -48,7 +48,13 @@ def test_choice_is_written_explained_and_used(exported: Config, capsys: pytest.C
 
 def test_engine_that_is_wrong_or_missing_is_passed_over_and_told(exported: Config, capsys: pytest.CaptureFixture[str]) -> None:
     assert tune.run(exported, ["torch", "onnxruntime"], SIZE, explain=True) == 0
-    assert "no audio.int8.onnx in" in capsys.readouterr().out  # it was not exported
+    assert "int8" not in capsys.readouterr().out  # it was not exported
+    assert exported.graphs is not None
+    (exported.graphs / "vision.int8.onnx").write_bytes(b"half of a gr")
+    assert tune.run(exported, ["torch", "onnxruntime"], SIZE, explain=True) == 0
+    table = capsys.readouterr().out
+    assert "no audio.int8.onnx in" in table
+    assert "| vision | onnxruntime int8 x1 | | | | " in table
 
 
 def test_of_those_about_as_fast_the_most_exact_is_taken() -> None:

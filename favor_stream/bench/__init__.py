@@ -14,6 +14,7 @@ from favor_stream.bench.page import write
 from favor_stream.bench.parts import by_engine, decoding, perceiving
 from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import Subject, configured, random
+from favor_stream.bench.together import joined
 from favor_stream.config import Config
 
 
@@ -47,6 +48,7 @@ def on_device(subject: Subject, quick: bool) -> list[Row]:
         *by_engine(subject),
         *perceiving(subject),
         *decoding(subject),
+        *joined(subject),
         *endless(subject, minutes=4 if quick else 60),
         *first_token(subject, minutes),
         *watching(subject, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else min(10, *minutes[-1:])),

@@ -20,6 +20,7 @@ from favor_stream.bench.subject import Subject
 from favor_stream.capture import open_source
 from favor_stream.clip import snapshot_jpeg, write_film
 from favor_stream.config import Config
+from favor_stream.crowd import Crowd
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Ring
 from favor_stream.sample import SIZE
@@ -74,16 +75,16 @@ def many_streams(subject: Subject, seconds: int, most: int = 32) -> list[Row]:
 
 
 def together(path: Path, sessions: Sequence[Session], config: Config) -> float:
-    """The real-time factor of as many films as there are sessions, which take turns slice by slice."""
+    """The real-time factor of as many films as there are sessions, which read their windows together."""
     started_s = time.perf_counter()
     with ExitStack() as opened:
         rings = [Ring(pace="lossless") for _ in sessions]
         for ring, session in zip(rings, sessions, strict=True):
             session.reset()
             opened.enter_context(open_source(str(path), ring, pictures_per_s=config.pictures_per_s))
+        crowd = Crowd(sessions)
         for pieces in zip(*rings, strict=True):
-            for session, piece in zip(sessions, pieces, strict=True):
-                session.see(piece)
+            crowd.see(dict(enumerate(pieces)))
     return (time.perf_counter() - started_s) / sessions[0].heard_until_s
 
 

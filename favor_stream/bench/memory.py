@@ -10,14 +10,13 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from tokenizers import Tokenizer
 from transformers.models.llama.modeling_llama import rotate_half
 
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import a
 from favor_stream.bench.rows import Row, note
 from favor_stream.bench.subject import Subject
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Prompt
 from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
 from favor_stream.sample import sample
@@ -84,7 +83,6 @@ def endless(subject: Subject, minutes: int) -> list[Row]:
 
 def first_token(subject: Subject, minutes: tuple[int, ...]) -> list[Row]:
     """Time to the first token with the kept cache against reading as long a context again, interleaved."""
-    model, tokenizer = subject.model, subject.tokenizer
     session = warmed(subject.session(max(minutes) * 60.0))  # all of them are still remembered
     rows = []
     for wanted in minutes:
@@ -97,8 +95,8 @@ def first_token(subject: Subject, minutes: tuple[int, ...]) -> list[Row]:
         warm, again, turned = [], [], []
         for _ in range(5):
             warm.append(timed_first(session))
-            again.append(timed_reading(model, tokenizer, session) + warm[-1])
-            turned.append(timed_rotation(model, session.tokens) + warm[-1])
+            again.append(timed_reading(subject, session) + warm[-1])
+            turned.append(timed_rotation(subject.model, session.tokens) + warm[-1])
         rows += [
             Row(f"first token at {wanted} min, warm", median(warm) * 1000, "ms", "", None),
             Row(f"first token at {wanted} min, read again / warm", median(again) / median(warm), "x", "", None),
@@ -145,10 +143,10 @@ def timed_first(session: Session) -> float:
     return spent_s
 
 
-def timed_reading(model: Favor, tokenizer: Tokenizer, session: Session) -> float:
+def timed_reading(subject: Subject, session: Session) -> float:
     """Seconds to read a context as long as the session's into an empty cache."""
-    as_long = room(model, session.remembered_s[1] - session.remembered_s[0])
-    llm = Llm(model.llm, tokenizer, Prompt(), as_long, model.config.llm.look_back)
+    model = subject.model
+    llm = subject.llm(room(model, session.remembered_s[1] - session.remembered_s[0]), Prompt())
     context = torch.randn(session.tokens - llm.tokens, model.config.llm.width, device=model.device)
     started_s = time.perf_counter()
     for at in range(0, len(context), QUESTION_TOKENS):

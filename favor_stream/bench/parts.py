@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from statistics import median
 
@@ -16,12 +17,14 @@ from favor_stream.bench.subject import Subject
 from favor_stream.encoder import TorchEncoder
 from favor_stream.graphs import Choice, Graphs
 from favor_stream.llm import Llm, Prompt
+from favor_stream.model.rounded import KINDS, round_linears
 from favor_stream.model.steps import State, Step
 from favor_stream.sample import SIZE, sample
 from favor_stream.session import QUESTION_TOKENS, room
 from favor_stream.tune import Trial, candidates, fastest, graph_feeds, trials
 
 ENCODERS = ("vision", "audio")
+ENDLESS = Prompt(eos="<s>")  # an answer's end that is never said
 
 
 def ceilings(found: Limits) -> list[Row]:
@@ -96,17 +99,33 @@ def perceiving(subject: Subject) -> list[Row]:
 def decoding(subject: Subject, context: int = 4096, tokens: int = 64) -> list[Row]:
     """Tokens a second of an answer that does not end, against reading the weights and what is remembered once for each."""
     note("bench: decoding")
-    model, tokenizer = subject.model, subject.tokenizer
-    endless = Prompt(eos="<s>")  # which is never said
-    llm = Llm(model.llm, tokenizer, endless, room(model, 480.0, tokens), model.config.llm.look_back)
-    while llm.tokens < context:
-        llm.append(torch.randn(QUESTION_TOKENS // 2, model.config.llm.width, device=model.device), 0.0, 0.0)
-    one_s, all_s = (usual(partial(speak, llm, length), model.device.type, 3) for length in (1, tokens))
-    rate = (tokens - 1) / (all_s - one_s)
-    c = model.config.llm
-    remembered = 2 * c.layers * llm.tokens * c.width * model.llm.dtype.itemsize
-    bound = limits(model.device.type).bytes_per_s / (sum(each.nbytes for each in model.llm.parameters()) + remembered)
-    return [
-        Row(f"decoding at {llm.tokens} tokens of context", rate, "tokens/s", "", None),
-        Row("decoding, share of what the copying of weights and memory allows", rate / bound, "", "", None),
+    model, held = subject.model, room(subject.model, 480.0, tokens)
+    stored = subject.llm(held, ENDLESS)
+    rate = tokens_per_s(stored, context, tokens)
+    c, moved = model.config.llm, sum(each.nbytes for each in (*model.llm.parameters(), *model.llm.buffers()))
+    moved += 2 * c.layers * stored.tokens * c.width * model.llm.dtype.itemsize
+    rows = [
+        Row(f"decoding at {stored.tokens} tokens of context", rate, "tokens/s", "", None),
+        Row(
+            "decoding, share of what the copying of weights and memory allows",
+            rate * moved / limits(model.device.type).bytes_per_s,
+            "",
+            "",
+            None,
+        ),
     ]
+    for kind in KINDS:
+        rounded = deepcopy(model.llm)
+        round_linears(rounded.model, kind)
+        llm = Llm(rounded, subject.tokenizer, ENDLESS, held, c.look_back)
+        rows.append(Row(f"decoding, weights in {kind} / as stored", tokens_per_s(llm, context, tokens) / rate, "x", "", None))
+    return rows
+
+
+def tokens_per_s(llm: Llm, context: int, tokens: int) -> float:
+    """Of an answer at so much context, its first token left out."""
+    device, width = llm.model.device, llm.model.config.hidden_size
+    while llm.tokens < context:
+        llm.append(torch.randn(QUESTION_TOKENS // 2, width, device=device), 0.0, 0.0)
+    one_s, all_s = (usual(partial(speak, llm, length), device.type, 3) for length in (1, tokens))
+    return (tokens - 1) / (all_s - one_s)

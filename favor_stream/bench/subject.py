@@ -10,14 +10,17 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 from favor_stream.bench.rows import note
+from favor_stream.cache import Room
 from favor_stream.config import SHIPPED, Config
 from favor_stream.encoder import Encoder, load_encoder, read_choices
 from favor_stream.errors import ConfigError, DeviceError, EngineError
 from favor_stream.graphs import Graphs, graphs_folder
+from favor_stream.llm import Llm, Prompt
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, LlmConfig
 from favor_stream.model.favor import Favor, llama
 from favor_stream.model.steps import steps
+from favor_stream.passes import Passes
 from favor_stream.session import Session, load_model, room
 
 
@@ -27,6 +30,7 @@ class Subject:
     model: Favor
     tokenizer: Tokenizer
     weights: str  # sha256
+    passes: Passes  # of all its sessions
 
     @property
     def device(self) -> str:
@@ -41,7 +45,11 @@ class Subject:
 
     def session(self, context_s: float) -> Session:
         """An empty one, with engines of its own."""
-        return Session(self.model, self.tokenizer, context_s, self.config.max_answer_tokens, self.encoder())
+        return Session(self.model, self.tokenizer, context_s, self.config.max_answer_tokens, self.encoder(), self.passes)
+
+    def llm(self, held: Room, prompt: Prompt) -> Llm:
+        """An empty memory of windows that need not be perceived."""
+        return Llm(self.model.llm, self.tokenizer, prompt, held, self.model.config.llm.look_back, self.passes)
 
     def holds(self, minutes: float) -> bool:
         """Whether the model has positions for so much of a stream."""
@@ -55,7 +63,8 @@ class Subject:
 def configured(config: Config) -> Subject:
     """The configured weights."""
     model, tokenizer = load_model(config)
-    return tuned(Subject(config, model, tokenizer, weights.read_manifest(config.weights or SHIPPED)["sha256"]))
+    sha256 = weights.read_manifest(config.weights or SHIPPED)["sha256"]
+    return tuned(Subject(config, model, tokenizer, sha256, Passes(model.llm)))
 
 
 def random(config: Config, preset: str) -> Subject:
@@ -69,7 +78,8 @@ def random(config: Config, preset: str) -> Subject:
     with torch.device(device):
         model.llm = LlamaForCausalLM._from_config(llama(PRESETS[preset].llm), dtype=dtype)  # type: ignore[no-untyped-call]
     model.config = PRESETS[preset]
-    return tuned(Subject(config, model.to(device).eval(), tokenizer, name))
+    model = model.to(device).eval()
+    return tuned(Subject(config, model, tokenizer, name, Passes(model.llm)))
 
 
 def parameters(config: LlmConfig) -> int:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def log_event(event: Event) -> None:
     """What is done with events that nobody asked for."""
-    log.warning("%.1f s: %s", event.time_s, event.text)
+    log.log(logging.WARNING if event.is_news else logging.INFO, "%.1f s: %s", event.time_s, event.text)
 
 
 class Source(ABC):
