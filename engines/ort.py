@@ -18,8 +18,11 @@ DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64, "tensor(
 class OrtEngine:
     """An ONNX file. Raises EngineError for a file that cannot be read, and for a provider that this build lacks."""
 
-    def __init__(self, path: Path, threads: int = 0, providers: Sequence[str] = (CPU,)) -> None:
-        """`threads` 0: one for each core; `providers` in the order of preference, all of which must be there."""
+    def __init__(self, path: Path, threads: int = 0, providers: Sequence[str] = (CPU,), cache: Path | None = None) -> None:
+        """`threads` 0: one for each core; `providers` in the order of preference, all of which must be there.
+
+        What TensorRT builds on first use is kept in the folder `cache`, and what it timed.
+        """
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
@@ -32,7 +35,8 @@ class OrtEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            told = [(name, kept(cache) if name == TENSORRT and cache else {}) for name in providers]
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=told)
         except Exception as error:  # which is what onnxruntime raises, of several kinds without a name
             raise EngineError(
                 f"{path} cannot be loaded ({str(error).splitlines()[0]}); export it again (favor-export)"
@@ -69,6 +73,17 @@ class OrtEngine:
             lengths |= dict(zip(self.inputs[name].shape or (), tensor.shape, strict=True))
         for name, port in self.outputs.items():
             yield name, [axis if isinstance(axis, int) else lengths[axis] for axis in port.shape or ()]
+
+
+def kept(cache: Path) -> dict[str, str]:
+    """The settings of the TensorRT provider that keep what it builds."""
+    folder = str(cache / "ort-tensorrt")
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": folder,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": folder,
+    }
 
 
 def port(told: Any) -> Port:

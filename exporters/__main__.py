@@ -16,7 +16,7 @@ from favor_stream.model.config import PRESETS
 from favor_stream.sample import SIZE
 
 EXIT_MISTAKE = 2
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "trt": ("fp32", "fp16", "bf16", "int8", "fp8")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--score asks a trained model through ONNX graphs of one stream; give it without --random, --to, --batch"
         )
+    if others := set(arguments.precision) - set(PRECISIONS[arguments.to]):
+        raise ConfigError(f"no processor's engine reads {min(others)} from a file; expected fp32, fp16 or int8, or give --to trt")
     source = random(arguments.preset, arguments.layers) if arguments.random else trained(arguments.preset, arguments.weights)
     folder = arguments.out or graphs_folder(source.weights)
     print(HEAD)
@@ -94,7 +96,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--to", default="onnx", choices=("onnx", "trt"), help="trt: plans for this GPU, by TensorRT or TensorRT-RTX"
     )
-    made.add_argument("--precision", type=precisions, default=("fp32",), metavar="A,B", help=f"of {', '.join(PRECISIONS)} (fp32)")
+    made.add_argument(
+        "--precision",
+        type=precisions,
+        default=("fp32",),
+        metavar="A,B",
+        help=f"of {', '.join(PRECISIONS['onnx'])}; with --to trt bf16 and fp8 too (fp32)",
+    )
     made.add_argument(
         "--size", type=size, default=SIZE, metavar="WxH", help="besides, a faster graph for pictures of this size alone (640x480)"
     )
@@ -109,8 +117,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def precisions(text: str) -> tuple[str, ...]:
-    if unknown := [each for each in text.split(",") if each not in PRECISIONS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PRECISIONS)}")
+    if unknown := [each for each in text.split(",") if each not in PRECISIONS["trt"]]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PRECISIONS['trt'])}")
     return tuple(text.split(","))
 
 

@@ -6,6 +6,7 @@ import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
@@ -17,8 +18,8 @@ from engines.ort import OrtEngine
 from engines.parity import Parity
 from exporters import clips, to_onnx, to_trt
 from exporters.check import compare
+from exporters.eight_bits import Form, quantise
 from exporters.graph import Graph
-from exporters.int8 import quantise
 from exporters.source import Source
 from favor_stream.model.feeds import feeds
 from favor_stream.model.steps import steps
@@ -34,13 +35,15 @@ def export(
     Raises ToleranceError, and leaves no file, when it is off by more than its tolerance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{graph.name}.{precision}.onnx"
-    if target == "onnx" or not path.exists():
+    path, device = folder / f"{graph.name}.{precision}.onnx", {"machine": platform.machine()}
+    if target == "onnx":
         write(source, graph, precision, path)
-    device = {"machine": platform.machine()}
-    if target == "trt":
+    else:
         build = trt.installed()
-        path, device = to_trt.build(path, build, graph), trt.here(build)
+        with TemporaryDirectory() as scratch:
+            draft = Path(scratch) / path.name
+            write(source, graph, precision, draft, is_for_gpu=True)
+            path, device = to_trt.build(draft, build, graph, folder), trt.here(build)
     engine = OrtEngine(path) if target == "onnx" else trt.TrtEngine(path, build) if torch.cuda.is_available() else None
     found = compare(graph, steps(source.model), engine, compared) if engine else Parity()
     manifest = described(source, graph, precision, path, found, device)
@@ -56,14 +59,15 @@ def export(
     return manifest
 
 
-def write(source: Source, graph: Graph, precision: str, path: Path) -> None:
-    """The ONNX file; int8 is made of fp32, whose file is left beside it."""
-    if precision != "int8":
+def write(source: Source, graph: Graph, precision: str, path: Path, is_for_gpu: bool = False) -> None:
+    """The ONNX file; eight bits are made of fp32, whose file is left beside it."""
+    if precision not in ("int8", "fp8"):
         return to_onnx.export(graph, path, precision)
     exact = path.with_name(f"{graph.name}.fp32.onnx")
     if not exact.exists():
         to_onnx.export(graph, exact, "fp32")
-    return quantise(exact, path, feeds(steps(source.model), graph.part, clips.slices(graph.size), graph.batch))
+    form: Form = "fp8 for a GPU" if precision == "fp8" else "int8 for a GPU" if is_for_gpu else "int8"
+    return quantise(exact, path, feeds(steps(source.model), graph.part, clips.slices(graph.size), graph.batch), form)
 
 
 def described(source: Source, graph: Graph, precision: str, path: Path, found: Parity, device: dict[str, str]) -> Manifest:
@@ -73,7 +77,7 @@ def described(source: Source, graph: Graph, precision: str, path: Path, found: P
         weights=source.weights,
         precision=precision,
         sha256=fingerprint(path),
-        opset=to_onnx.OPSET,
+        opset=to_onnx.opset(precision),
         shapes=shapes(graph),
         tools={tool: known for tool in TOOLS if (known := installed(tool))},
         device=device,

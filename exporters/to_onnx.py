@@ -16,7 +16,7 @@ from torch.export import Dim
 from exporters.graph import Graph
 from favor_stream.model.steps import lowered
 
-OPSET = 20
+OPSET, BF16_OPSET = 20, 22  # the first in which every operator takes bf16
 MOST = {"batch": 64, "height": 4320, "width": 7680}  # of a free axis; LEAST is what torch.export takes for no constant
 LEAST = {"batch": 2, "height": 16, "width": 16}
 LARGEST = 2**31 - 1  # bytes of one protobuf; weights beyond it lie in a file of their own
@@ -36,7 +36,7 @@ def export(graph: Graph, path: Path, precision: str) -> None:
             input_names=list(graph.example),
             output_names=list(graph.step.outputs),
             dynamic_shapes=dynamic(graph),
-            opset_version=OPSET,
+            opset_version=opset(precision),
             verbose=False,
         )
         assert program is not None
@@ -44,6 +44,10 @@ def export(graph: Graph, path: Path, precision: str) -> None:
     onnx.checker.check_model(str(path if is_large else part), full_check=True)
     if not is_large:
         os.replace(part, path)
+
+
+def opset(precision: str) -> int:
+    return BF16_OPSET if precision == "bf16" else OPSET
 
 
 def dynamic(graph: Graph) -> tuple[object, ...]:

@@ -16,8 +16,8 @@ TIMES = {"tensorrt"}  # builds that time kernels, and need not time the same one
 MOST = {"batch": 16, "height": 1080, "width": 1920}
 
 
-def build(source: Path, name: str, graph: Graph) -> Path:
-    """Writes the plan beside the ONNX file, with that build of TensorRT. Precision is the file's own: strongly typed.
+def build(source: Path, name: str, graph: Graph, folder: Path) -> Path:
+    """Writes the plan of an ONNX file into the folder, with that build of TensorRT. Precision is the file's: strongly typed.
 
     Raises EngineError for a file that cannot be parsed or a graph that the build cannot make.
     """
@@ -26,18 +26,18 @@ def build(source: Path, name: str, graph: Graph) -> Path:
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(source.read_bytes()):
+    if not parser.parse_from_file(str(source)):
         raise EngineError(f"{source} cannot be read by {name} ({parser.get_error(0).desc()}); export it again (favor-export)")
     config = builder.create_builder_config()
     if any(graph.free.values()):
         config.add_optimization_profile(profile(builder, graph))
-    cache = source.parent / f"{name}.timings"
+    cache = folder / f"{name}.timings"
     if name in TIMES:
         config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f'{name} cannot build {source.name}; run it with ONNX Runtime instead (engine = "cuda")')
-    path = source.with_name(source.name.removesuffix(".onnx") + f".{name}.plan")
+    path = folder / f"{source.name.removesuffix('.onnx')}.{name}.plan"
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(bytes(plan))
     os.replace(part, path)

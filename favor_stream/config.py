@@ -19,7 +19,7 @@ Record = TypeVar("Record")
 SHIPPED = Path(__file__).parent / "models" / "favor-nano"  # the weights folder that is installed with the package
 DEVICES = ("auto", "cpu", "cuda")
 LLM_WEIGHTS = ("stored", "int8", "fp8")
-ENGINES = ("auto", "torch", "compile", "onnxruntime", "openvino", "cuda", "tensorrt")
+ENGINES = ("auto", "torch", "compile", "onnxruntime", "openvino", "cuda", "ort-tensorrt", "tensorrt")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 RANGES = {  # smallest and largest value, in the unit of the name
     "context_s": (5.0, 86_400.0),

@@ -15,7 +15,7 @@ import torch
 from engines import engine as engines
 from engines import manifest, trt
 from engines.engine import Engine
-from engines.ort import CPU, CUDA, OrtEngine
+from engines.ort import CPU, CUDA, TENSORRT, OrtEngine
 from engines.ov import OpenVinoEngine
 from engines.torch_eager import TorchEngine
 from favor_stream.config import cache_folder
@@ -23,7 +23,7 @@ from favor_stream.errors import EngineError
 from favor_stream.model.steps import Step, lowered
 
 # What an engine's error may be against the size of what torch gives, in the worst step of a stream, by precision.
-TOLERANCE = {"fp32": 1e-4, "fp16": 0.01, "bf16": 0.05, "int8": 0.1}
+TOLERANCE = {"fp32": 1e-4, "fp16": 0.01, "bf16": 0.05, "int8": 0.1, "fp8": 0.1}
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -64,6 +64,13 @@ class Graphs:
 
     def file(self, name: str, precision: str, kind: str = "onnx") -> Path:
         return self.folder / f"{name}.{precision}.{kind}"
+
+    def holds(self, choice: Choice) -> bool:
+        """Whether some graph was exported for it; what runs in torch needs none."""
+        if choice.engine in ("torch", "compile"):
+            return True
+        precision = "fp32" if choice.engine == "openvino" and choice.precision == "bf16" else choice.precision
+        return any(self.folder.glob(f"*.{precision}.*plan" if choice.engine == "tensorrt" else f"*.{precision}.onnx"))
 
     def checked(self, name: str, precision: str) -> Path:
         """The graph's file, once its manifest was read."""
@@ -106,6 +113,10 @@ def _cuda(graphs: Graphs, name: str, choice: Choice) -> Engine:
     return OrtEngine(graphs.checked(name, choice.precision), choice.threads, (CUDA, CPU))
 
 
+def _ort_tensorrt(graphs: Graphs, name: str, choice: Choice) -> Engine:
+    return OrtEngine(graphs.checked(name, choice.precision), choice.threads, (TENSORRT, CUDA, CPU), graphs.folder)
+
+
 def _openvino(graphs: Graphs, name: str, choice: Choice) -> Engine:
     """In bf16 it rounds an fp32 graph itself."""
     rounds = choice.precision == "bf16"
@@ -129,5 +140,6 @@ ENGINES: dict[str, Callable[[Graphs, str, Choice], Engine]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "cuda": _cuda,
+    "ort-tensorrt": _ort_tensorrt,
     "tensorrt": _tensorrt,
 }

@@ -39,7 +39,12 @@ CPU_ENGINES = {
     "onnxruntime": ("fp32", "int8"),
     "openvino": ("fp32", "bf16", "int8"),
 }
-GPU_ENGINES = {"torch": ("fp32", "fp16", "bf16"), "cuda": ("fp32", "fp16"), "tensorrt": ("fp32", "fp16")}
+GPU_ENGINES = {
+    "torch": ("fp32", "fp16", "bf16"),
+    "cuda": ("fp32", "fp16"),
+    "ort-tensorrt": ("fp32", "fp16"),
+    "tensorrt": ("fp32", "fp16", "bf16", "int8", "fp8"),
+}
 
 
 @dataclass(slots=True)
@@ -75,8 +80,9 @@ def run(config: Config, only: Sequence[str], size: tuple[int, int], explain: boo
     graphs = Graphs(steps(model), sha256, config.graphs or graphs_folder(sha256))
     if not any(graphs.folder.glob("*.onnx")):
         raise EngineError(f"no graphs in {graphs.folder}; make them: favor-export --preset {model.config.name} --to onnx")
-    is_rounded = any(graphs.folder.glob("*.int8.onnx"))  # which favor-export does when it is asked to
-    choices = [choice for choice in candidates(model.device.type, only) if is_rounded or choice.precision != "int8"]
+    choices = [choice for choice in candidates(model.device.type, only) if graphs.holds(choice)]
+    if not choices:
+        raise EngineError(f"nothing for {', '.join(only)} in {graphs.folder}; export it (favor-export) or leave --only out")
     done = trials(graphs, graphs.names, choices, size)
     chosen = {name: fastest([each for each in done if each.graph == name]) for name in graphs.names}
     path = choices_file(sha256)

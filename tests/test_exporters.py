@@ -12,9 +12,11 @@ import torch
 
 from engines import trt
 from engines.manifest import manifest_of, read
+from engines.ort import OrtEngine
 from exporters import to_trt
 from exporters.__main__ import main
-from exporters.export import export
+from exporters.check import compare
+from exporters.export import export, write
 from exporters.graph import Graph
 from exporters.parts import graphs
 from exporters.score import score
@@ -22,7 +24,7 @@ from exporters.source import Source, random, trained
 from favor_stream.config import Config
 from favor_stream.encoder import GraphEncoder
 from favor_stream.errors import EngineError
-from favor_stream.graphs import Choice, Graphs
+from favor_stream.graphs import TOLERANCE, Choice, Graphs
 from favor_stream.model import weights
 from favor_stream.model.steps import steps
 from favor_stream.records import SLICE_SAMPLES
@@ -47,12 +49,15 @@ def exported(folder: Path) -> Graphs:
     return Graphs(steps(model), weights.read_manifest(folder)["sha256"], folder / "graphs")
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch.compile's own
+@pytest.mark.parametrize("engine", ["torch", "compile", "onnxruntime", "openvino"])
 def test_streamed_through_exported_graphs_equals_whole_in_torch_over_500_steps(
     engine: str, folder: Path, exported: Graphs
 ) -> None:
     model, _ = weights.load(folder)
-    encoder = GraphEncoder(model, {name: exported.open(name, Choice(engine)) for name in PARTS})
+    compiled = {"audio", "window"} if engine == "compile" else PARTS  # those with a state: compiling takes its time
+    choices = {name: Choice(engine if name in compiled else "torch") for name in PARTS}
+    encoder = GraphEncoder(model, {name: exported.open(name, choice) for name, choice in choices.items()})
     pieces = list(sample(501, size=SIZE))
     tokens = [encoder.step(torch.from_numpy(piece.picture), torch.from_numpy(piece.sound)) for piece in pieces]
     pictures, sound = (torch.stack([torch.from_numpy(getattr(piece, name)) for piece in pieces]) for name in ("picture", "sound"))
@@ -146,7 +151,11 @@ def test_eight_bits_are_calibrated_on_generated_clips(folder: Path, tmp_path: Pa
     [
         (["--preset", "favor-13b"], "no weights of favor-13b are shipped; name a folder with --weights, or take --random"),
         (["--preset", "favor-7b", "--weights", "FOLDER"], "holds tiny; expected favor-7b; give --preset tiny"),
-        (["--precision", "fp33"], "'fp33' is none of fp32, fp16, int8"),
+        (["--precision", "fp33"], "'fp33' is none of fp32, fp16, bf16, int8, fp8"),
+        (
+            ["--precision", "fp32,fp8"],
+            "no processor's engine reads fp8 from a file; expected fp32, fp16 or int8",
+        ),
         (["--size", "640"], "'640' is not a size such as 640x480"),
         (["--random", "--score", "5"], "--score asks a trained model through ONNX graphs of one stream"),
         (["--batch", "none"], "'none' is not a number of streams, nor the word any"),
@@ -197,6 +206,27 @@ def test_tensorrt_rtx_builds_every_graph_of_the_shipped_model(part: str, tmp_pat
     assert json.loads(manifest_of(plan).read_text())["steps"] == (2 if torch.cuda.is_available() else 0)
 
 
+@pytest.mark.device
+@pytest.mark.parametrize("precision", ["bf16", "int8", "fp8"])
+@pytest.mark.parametrize("part", ["vision@640x480", *PARTS[1:]])
+def test_tensorrt_rtx_builds_every_precision(part: str, precision: str, tmp_path: Path) -> None:
+    if trt_missing():
+        pytest.skip("needs tensorrt-rtx: pip install --editable '.[rtx]'")
+    source = random("tiny", None)
+    manifest = export(source, named(source, part), precision, tmp_path, target="trt", compared=2)
+    assert (manifest.precision, manifest.opset) == (precision, 22 if precision == "bf16" else 20)
+    assert (tmp_path / f"{part}.{precision}.tensorrt_rtx.plan").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_eight_bits_for_a_gpu_are_near(precision: str, tmp_path: Path) -> None:
+    """The form in which TensorRT is given them, run by ONNX Runtime."""
+    source = trained("favor-nano", None)
+    path = tmp_path / "read_out.onnx"
+    write(source, graph := named(source, "read_out"), precision, path, is_for_gpu=True)
+    assert 1e-3 < compare(graph, steps(source.model), OrtEngine(path), 20).relative < TOLERANCE[precision]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("part", PARTS)
 def test_plans_have_parity_on_the_gpu(part: str, tmp_path: Path) -> None:
@@ -211,7 +241,7 @@ def test_a_truncated_graph_cannot_become_a_plan(folder: Path, tmp_path: Path) ->
     path = tmp_path / "audio.fp32.onnx"
     path.write_bytes((folder / "graphs" / path.name).read_bytes()[:1000])
     with pytest.raises(Exception, match=r"audio.fp32.onnx cannot be read by tensorrt_rtx .*favor-export"):
-        to_trt.build(path, "tensorrt_rtx", named(trained("tiny", folder), "audio"))
+        to_trt.build(path, "tensorrt_rtx", named(trained("tiny", folder), "audio"), tmp_path)
 
 
 def named(source: Source, name: str) -> Graph:
