@@ -29,6 +29,7 @@ from favor_stream.passes import Passes, Plan, Read, alone
 from favor_stream.records import SLICE_S, Slice
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
+SPARE = 0.9  # of a GPU's memory for weights
 FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
 SAID_LAST, SPOKEN = "what was said last?", "answer the spoken question"  # how it is asked what somebody has asked aloud
 NOW = ("what do you see now?", "what do you hear now?", SAID_LAST)  # how it is asked what it perceives
@@ -46,12 +47,18 @@ def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tok
     low = prefix_tokens + max(windows * fusion.tokens_per_window, branch)
     positions = model.config.llm.positions
     if low * FORGET + branch > positions:
-        fitting = int(((positions - branch) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
-        most_s = fitting * fusion.slices_per_window * SLICE_S
+        most_s = longest_s(model, max_answer_tokens, prefix_tokens)
         raise ConfigError(
             f"context_s is {context_s:g}: expected at most {most_s:g} for this model's {positions} positions; lower it"
         )
     return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=branch)
+
+
+def longest_s(model: Favor, max_answer_tokens: int = 64, prefix_tokens: int = 16) -> float:
+    """The longest `context_s` that the model has positions for."""
+    fusion, positions = model.config.fusion, model.config.llm.positions
+    windows = int(((positions - QUESTION_TOKENS - max_answer_tokens) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
+    return windows * fusion.slices_per_window * SLICE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +249,21 @@ def load_model(config: Config) -> tuple[Favor, Tokenizer]:
         raise DeviceError("device is cuda and torch finds no CUDA here; set device to cpu or install a CUDA build of torch")
     if config.llm_weights != "stored":
         round_linears(model.llm.model, config.llm_weights)  # here: what moves to the device is small already
+    if cuda:
+        check_memory(model, torch.cuda.mem_get_info()[0])
     return model.to("cuda" if cuda else "cpu"), tokenizer
+
+
+def check_memory(model: Favor, free_bytes: int) -> None:
+    """Raises DeviceError where a GPU with so much memory left cannot hold the model and work beside it."""
+    stored = sum(each.nbytes for each in (*model.parameters(), *model.buffers()))
+    if stored > free_bytes * SPARE:
+        layers = sum(each.nbytes for each in model.llm.model.layers.parameters())
+        smaller = stored - layers + layers // model.llm.dtype.itemsize
+        advice = 'set llm_weights = "int8"' if smaller <= free_bytes * SPARE and layers else "choose smaller weights or the CPU"
+        raise DeviceError(
+            f"the model needs {stored / 1e9:.1f} GB and {free_bytes / 1e9:.1f} GB of the GPU's memory are free; {advice}"
+        )
 
 
 def load_session(config: Config) -> Session:

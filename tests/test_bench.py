@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from favor_stream.bench import limits, live, memory, page, parts, rivals, together
+from favor_stream.bench import limits, live, memory, on_device, page, parts, rivals, together
 from favor_stream.bench.__main__ import report
 from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import Subject, check_memory, configured, random
@@ -18,6 +18,7 @@ from favor_stream.capture import open_source
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError
 from favor_stream.model import weights
+from favor_stream.model.config import PRESETS
 from favor_stream.model.steps import Step
 from favor_stream.ring import Ring
 
@@ -31,7 +32,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 def test_endless_stream_is_measured_by_the_minute(subject: Subject) -> None:
     rows = memory.endless(replace(subject, config=replace(subject.config, context_s=30.0)), minutes=2)
-    assert [row.unit for row in rows] == ["x", "ms", "MiB", ""]
+    assert [row.unit for row in rows] == ["x", "ms", "MiB", "MiB", ""]
     assert rows[0].value > 0
 
 
@@ -119,6 +120,22 @@ def test_decoding_goes_on_until_its_last_token(subject: Subject) -> None:
     assert all(row.value > 0 for row in rounded)
 
 
+def test_streams_at_once_are_counted(subject: Subject) -> None:
+    (row,) = together.streams(subject, seconds=1.0, most=2)
+    assert row.value in (0, 1, 2)
+
+
+def test_all_that_needs_no_film_runs_on_a_model_of_few_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a report of a GPU does at the paper's sizes, whose model has 4,096 positions and is not shipped."""
+    monkeypatch.setitem(limits.SIDE, "cpu", 64)
+    monkeypatch.setitem(limits.COPIED_BYTES, "cpu", 2**20)
+    short = replace(PRESETS["tiny"], llm=replace(PRESETS["tiny"].llm, vocabulary=1024, positions=1600, look_back=None))
+    monkeypatch.setitem(PRESETS, "tiny", short)
+    rows = on_device(random(Config(max_answer_tokens=8, engine="torch"), "tiny"), quick=True, stream_minutes=2)
+    assert all(row.value > 0 for row in rows if not row.name.startswith("resident memory"))
+    assert not any(row.goal in ("<= 15", ">= 130") for row in rows)  # those of another model on another device
+
+
 def test_joined_passes_are_measured_beside_single_ones(subject: Subject) -> None:
     told = together.joined(subject)
     assert [row.unit for row in told] == ["ms", "x", "ms", "x"]
@@ -163,8 +180,8 @@ def test_random_weights_of_another_preset_are_measured_without_films(capsys: pyt
 
 
 def test_preset_that_does_not_fit_the_memory_says_how_much_it_needs() -> None:
-    with pytest.raises(DeviceError, match=r"favor-13b needs \d+ GB of memory on cpu, \d+ GB are free; take a smaller preset"):
-        check_memory("favor-13b", "cpu", 10**15)
+    with pytest.raises(DeviceError, match=r"favor-13b needs 1000000 GB of memory on cpu, \d+ GB are free; take --preset \S+$"):
+        check_memory("favor-13b", "cpu", 10**15, torch.float32)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -11,10 +11,10 @@ from test_passes import streamed, taped
 from torch import nn
 
 from favor_stream.config import LLM_WEIGHTS, Config
-from favor_stream.errors import ConfigError
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.model.rounded import KINDS, RoundedLinear, round_linears
 from favor_stream.passes import Passes
-from favor_stream.session import load_model, load_session
+from favor_stream.session import SPARE, check_memory, load_model, load_session
 
 
 @pytest.mark.parametrize(("kind", "error"), [("int8", 0.01), ("fp8", 0.05)])
@@ -59,3 +59,13 @@ def test_configured_model_is_rounded_and_smaller(kind: str, config: Config) -> N
     ]
     assert sizes[0] < 0.3 * sizes[1]  # of float32
     assert isinstance("".join(load_session(replace(config, llm_weights=kind)).ask("what do you see now?")), str)
+
+
+def test_model_too_large_for_a_gpu_says_what_it_needs_and_what_fits(config: Config) -> None:
+    model, _ = load_model(config)
+    stored = sum(each.nbytes for each in (*model.parameters(), *model.buffers()))
+    check_memory(model, free_bytes=2 * stored)
+    with pytest.raises(DeviceError, match=r'GB and \d.* are free; set llm_weights = "int8"$'):
+        check_memory(model, free_bytes=int(stored / SPARE) - 1000)
+    with pytest.raises(DeviceError, match=r"are free; choose smaller weights or the CPU$"):
+        check_memory(model, free_bytes=1000)

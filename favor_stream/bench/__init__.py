@@ -14,7 +14,7 @@ from favor_stream.bench.page import write
 from favor_stream.bench.parts import by_engine, decoding, perceiving
 from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import Subject, configured, random
-from favor_stream.bench.together import joined
+from favor_stream.bench.together import joined, streams
 from favor_stream.config import Config
 
 
@@ -41,7 +41,7 @@ def run(
     return 0
 
 
-def on_device(subject: Subject, quick: bool) -> list[Row]:
+def on_device(subject: Subject, quick: bool, stream_minutes: int | None = None) -> list[Row]:
     """What needs no film: it runs on a machine with a GPU and nothing else."""
     minutes = tuple(each for each in ((1,) if quick else (1, 4, 16)) if subject.holds(each))
     return [
@@ -49,7 +49,8 @@ def on_device(subject: Subject, quick: bool) -> list[Row]:
         *perceiving(subject),
         *decoding(subject),
         *joined(subject),
-        *endless(subject, minutes=4 if quick else 60),
+        *(streams(subject) if subject.device == "cuda" else []),  # elsewhere films are counted
+        *endless(subject, minutes=stream_minutes or (4 if quick else 60)),
         *first_token(subject, minutes),
         *watching(subject, (8, 32) if quick else (8, 32, 128), minutes=1 if quick else min(10, *minutes[-1:])),
     ]

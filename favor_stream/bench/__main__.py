@@ -18,12 +18,14 @@ from favor_stream.bench.subject import random
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError, FavorError
 
+HOURS = 2  # of stream, over which a slice must not become dearer
+
 
 def report(folder: Path, preset: str) -> int:
     """Writes DEVICE-PRESET.json, .html and .png. Raises DeviceError where there is no GPU."""
     if not torch.cuda.is_available():
         raise DeviceError("torch finds no CUDA here; run this on a machine with an NVIDIA GPU, or favor-stream bench")
-    rows = on_device(random(Config(device="cuda"), preset), quick=True)
+    rows = on_device(random(Config(device="cuda"), preset), quick=True, stream_minutes=HOURS * 60)
     device = torch.cuda.get_device_name()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{device.replace(' ', '-')}-{preset}.json"

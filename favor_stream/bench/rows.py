@@ -17,6 +17,15 @@ class Row:
     reached: bool | None  # None: there is no goal, the figure is for information
 
 
+def at_most(name: str, value: float, unit: str, goal: float, is_goal: bool = True) -> Row:
+    """A figure whose goal holds only where `is_goal`."""
+    return Row(name, value, unit, f"<= {goal:g}", value <= goal) if is_goal else Row(name, value, unit, "", None)
+
+
+def at_least(name: str, value: float, unit: str, goal: float, is_goal: bool = True) -> Row:
+    return Row(name, value, unit, f">= {goal:g}", value >= goal) if is_goal else Row(name, value, unit, "", None)
+
+
 def table(rows: list[Row]) -> str:
     """A Markdown table, aligned for the terminal too."""
     verdict = {True: "reached", False: "missed", None: ""}

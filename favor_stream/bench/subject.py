@@ -21,7 +21,7 @@ from favor_stream.model.config import PRESETS, LlmConfig
 from favor_stream.model.favor import Favor, llama
 from favor_stream.model.steps import steps
 from favor_stream.passes import Passes
-from favor_stream.session import Session, load_model, room
+from favor_stream.session import Session, load_model, longest_s, room
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class Subject:
         """An empty memory of windows that need not be perceived."""
         return Llm(self.model.llm, self.tokenizer, prompt, held, self.model.config.llm.look_back, self.passes)
 
+    @property
+    def is_goal(self) -> bool:
+        """Whether it is what the goals for a GPU are about."""
+        return self.device == "cuda" and self.model.config.name == "favor-13b"
+
     def holds(self, minutes: float) -> bool:
         """Whether the model has positions for so much of a stream."""
         try:
@@ -74,11 +79,12 @@ def random(config: Config, preset: str) -> Subject:
     model, name = weights.random(PRESETS[preset])
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     needed = parameters(PRESETS[preset].llm) * dtype.itemsize + sum(each.nbytes for each in model.parameters())
-    check_memory(preset, device, needed)
+    check_memory(preset, device, needed, dtype)
     with torch.device(device):
         model.llm = LlamaForCausalLM._from_config(llama(PRESETS[preset].llm), dtype=dtype)  # type: ignore[no-untyped-call]
     model.config = PRESETS[preset]
     model = model.to(device).eval()
+    config = replace(config, context_s=min(config.context_s, longest_s(model, config.max_answer_tokens)))
     return tuned(Subject(config, model, tokenizer, name, Passes(model.llm)))
 
 
@@ -87,12 +93,15 @@ def parameters(config: LlmConfig) -> int:
     return config.layers * config.width * (4 * config.width + 3 * config.mlp) + 2 * config.vocabulary * config.width
 
 
-def check_memory(preset: str, device: str, needed: int) -> None:
+def check_memory(preset: str, device: str, needed: int, dtype: torch.dtype) -> None:
+    """Raises DeviceError that names the largest preset which fits."""
     on_gpu = device == "cuda"
     free = torch.cuda.mem_get_info()[0] if on_gpu else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > free * 0.9:
+        sizes = {name: parameters(each.llm) * dtype.itemsize for name, each in PRESETS.items() if name != preset}
+        fitting = max((size, name) for name, size in sizes.items() if size < min(free * 0.8, needed) or name == "tiny")[1]
         raise DeviceError(
-            f"{preset} needs {needed / 1e9:.0f} GB of memory on {device}, {free / 1e9:.0f} GB are free; take a smaller preset"
+            f"{preset} needs {needed / 1e9:.0f} GB of memory on {device}, {free / 1e9:.0f} GB are free; take --preset {fitting}"
         )
 
 
