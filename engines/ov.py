@@ -38,7 +38,7 @@ class OpenVinoEngine:
         check(self.inputs, given)
         self._request.infer({name: tensor.cpu().numpy() for name, tensor in given.items()}, share_inputs=True)
         # Copied: the request writes its next outputs where these lie.
-        return {name: torch.tensor(self._request.get_tensor(name).data) for name in self.outputs}
+        return {name: torch.from_numpy(self._request.get_tensor(name).data.copy()) for name in self.outputs}
 
 
 def port(told: Any) -> Port:
