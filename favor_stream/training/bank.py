@@ -23,7 +23,7 @@ from favor_stream.aveb.view import view
 from favor_stream.records import SLICE_S
 from favor_stream.training import labels
 
-SHARD = 50  # clips that one worker makes at a time
+SHARD = 50  # clips that one worker makes at a time; the last shard may have fewer
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
 
@@ -62,7 +62,7 @@ def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> 
     starts = range(0, plan.clips, SHARD)
     with processes(workers) as pool:
         for done, _ in enumerate(pool.map(work, starts), 1):
-            print(f"\r{folder.name}: {done * SHARD}/{plan.clips} clips", end="", flush=True)
+            print(f"\r{folder.name}: {min(done * SHARD, plan.clips)}/{plan.clips} clips", end="", flush=True)
     print()
 
 
@@ -71,7 +71,7 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
     if path.exists():
         return
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    seeds = range(plan.seed + start, plan.seed + start + SHARD)
+    seeds = range(plan.seed + start, plan.seed + min(start + SHARD, plan.clips))
     scripts = [world.draw(seed, plan.slices * SLICE_S, "training", plan.density, odd=plan.odd) for seed in seeds]
     seen = [[picture(s, truth.picture_s(k)) for k in range(plan.slices)] for s in scripts] if plan.pictures else []
     np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))

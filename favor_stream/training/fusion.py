@@ -98,7 +98,7 @@ def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.r
     shard = shards[int(rng.integers(len(shards)))]
     apart = size if len(shard.clips.pictures) else 1
     start = apart * int(rng.integers((shard.seen.shape[1] - length) // apart + 1))
-    return shard.part(rng.permutation(bank.SHARD)[:count], slice(start, start + length))
+    return shard.part(rng.permutation(len(shard.seen))[:count], slice(start, start + length))
 
 
 def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
@@ -128,7 +128,7 @@ def perceiving(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:
     """Questions about what is perceived of some clips, up to some moment of them."""
     total = shard.seen.shape[1]
     until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
-    chosen = run.rng.permutation(bank.SHARD)[:BATCH]
+    chosen = run.rng.permutation(len(shard.seen))[:BATCH]
     samples = [bank.sample(shard.clips.scripts[n], shard.clips.rows[n], until, ASKED, run.rng) for n in chosen]
     seen, heard, _ = shard.part(chosen, slice(until))
     with faster():

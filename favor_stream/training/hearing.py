@@ -82,7 +82,8 @@ def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) 
 
 def draw(clips: list[bank.Clips], rng: np.random.Generator) -> Batch:
     """BATCH clips at random, each at a loudness of its own."""
-    where = [(clips[rng.integers(len(clips))], int(rng.integers(bank.SHARD))) for _ in range(BATCH)]
+    shards = [clips[rng.integers(len(clips))] for _ in range(BATCH)]
+    where = [(shard, int(rng.integers(len(shard.sound)))) for shard in shards]
     sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (BATCH, 1))
     rows = np.stack([c.rows[n] for c, n in where])
     return Batch(
