@@ -140,7 +140,8 @@ class Session:
         """Perceive the next slice, and leave a window that it closes to `reading`."""
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
-        picture = None if piece.picture is None else torch.tensor(piece.picture)
+        # numpy copies it on this thread: torch would wake its others, and they spin while an engine wants the cores.
+        picture = None if piece.picture is None else torch.from_numpy(piece.picture.copy())
         tokens = self._encoder.step(picture, torch.tensor(piece.sound))
         self._slices += 1
         self._open.append(Stretch(tokens, piece.start_s, piece.end_s))
