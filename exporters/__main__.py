@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FavorError, EngineError) as error:
         print(f"favor-export: {' '.join(str(error).split())}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        print(f"favor-export: {error.name} is not installed; pip install --editable '.[export]'", file=sys.stderr)
+        print(f"favor-export: {error.name} is not installed; pip install --editable '.[export,onnx]'", file=sys.stderr)
     except OSError as error:
         reason = f"{error.filename} cannot be written ({error.strerror}); free some space or choose another folder with --out"
         print(f"favor-export: {reason}", file=sys.stderr)

@@ -28,7 +28,7 @@ def quantise(source: Path, target: Path, steps: Iterable[Mapping[str, Tensor]], 
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ModuleNotFoundError as error:
-        raise EngineError("eight bits need onnxruntime; pip install --editable '.[export]'") from error
+        raise EngineError("eight bits need onnxruntime; pip install --editable '.[onnx]'") from error
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

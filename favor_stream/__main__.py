@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from favor_stream import __version__
-from favor_stream.config import DEVICES, ENGINES, Config, load
+from favor_stream.config import DEVICES, ENGINES, SHIPPED, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outlets import Broker, Page
 from favor_stream.records import Answer, Event, Watch
@@ -39,6 +39,7 @@ EXTRAS: dict[str, set[str | None]] = {
     "webhook": {"httpx2"},
     "metrics": {"prometheus_client"},
     "voice": {"silero_vad", "onnxruntime"},
+    "web": {"fastapi", "starlette", "pydantic", "uvicorn"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
@@ -100,6 +101,22 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
         metrics=Page(port=arguments.metrics) if arguments.metrics else config.metrics,
     )
     return live.run(arguments.source, given, arguments.svg, arguments.mqtt == EMBEDDED, arguments.json)
+
+
+def _serve(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.web import serve
+
+    watches = [watch_of(text) for text in arguments.watch]
+    given = replace(
+        config,
+        watches=(*config.watches, *watches),
+        voice=arguments.voice or config.voice,
+        evidence=arguments.evidence or config.evidence,
+    )
+    if arguments.demo == bool(arguments.source):
+        raise ConfigError("a source or --demo: expected one of the two; see favor-stream serve --help")
+    sources = [str(SHIPPED / "demo.mp4")] if arguments.demo else arguments.source
+    return serve.run(sources, given, arguments.host, arguments.port)
 
 
 def watch_of(text: str) -> Watch:
@@ -328,6 +345,15 @@ def _add_asking(verbs: _Verbs) -> None:
     live.add_argument("--metrics", type=_count, metavar="PORT", help="serve figures to Prometheus at this port of this machine")
     live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
     _add_json(live, "one object a line for each event and each answer, and no view")
+
+    serve = _added(verbs, "serve", _serve, "a page in the browser to watch and ask in", "favor-stream serve camera microphone")
+    serve.add_argument("source", metavar="SOURCE", nargs="*", help=SOURCES)
+    serve.add_argument("--demo", action="store_true", help="the film of favor-stream demo, in place of a source")
+    serve.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
+    serve.add_argument("--voice", action="store_true", help="answer questions that are spoken")
+    serve.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
+    serve.add_argument("--host", default="127.0.0.1", help="(%(default)s: this machine alone)")
+    serve.add_argument("--port", type=_count, default=8321, metavar="PORT", help="(%(default)s)")
 
     events = _added(verbs, "events", _events, "print what agents tell a broker", "favor-stream events --mqtt mqtt://localhost")
     events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")

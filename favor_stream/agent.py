@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from favor_stream.config import Config
-from favor_stream.errors import DeviceError
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
@@ -183,6 +183,16 @@ class Agent:
         """Watch so from now on: `replace(watch, is_on=False)`, say. ConfigError where none of its name is watched."""
         await self._lookout.change(watch, self._now())
 
+    def watch(self, watch: Watch) -> None:
+        """Watch this too from now on. ConfigError where one of its name is watched, or its gate is not."""
+        if watch.by == "speech" and not self._signals.hears_speech:
+            raise ConfigError(f"watch {watch.name!r} is by speech; start with --voice, or with such a watch in the settings")
+        self._lookout.add(watch)
+
+    async def unwatch(self, name: str) -> None:
+        """Watch it no longer; what goes on, ends. ConfigError where none of that name is watched, or it is a gate."""
+        await self._lookout.remove(name, self._now())
+
     def fire(self, name: str) -> None:
         """Tell the watch of that name with the next slice; ConfigError where none is by "manual"."""
         self._lookout.fire(name)
@@ -221,6 +231,11 @@ class Agent:
     def heard_until_s(self) -> float:
         """The stream's time up to which everything was perceived."""
         return self._session.heard_until_s
+
+    @property
+    def answered_until_s(self) -> float:
+        """The stream's time that the answer rests on that is being written, or was last."""
+        return self._session.answered_until_s
 
     @property
     def lag_s(self) -> float:

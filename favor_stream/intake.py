@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
 from favor_stream.capture import Source, open_source
 from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
@@ -125,8 +127,8 @@ class Intake:
         return self._taken_s if self._ring.ended else self._ring_start_s + self._ring.elapsed_s
 
     def clip(self, last_s: float) -> Clip:
-        """The last seconds of sound and pictures."""
-        return self._ring.clip(last_s)
+        """The last seconds of sound and pictures; nothing while devices are closed for privacy."""
+        return Clip(self._taken_s, np.zeros(0, np.float32), ()) if self.is_held else self._ring.clip(last_s)
 
     @property
     def _taken_s(self) -> float:

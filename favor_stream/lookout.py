@@ -104,6 +104,14 @@ class Lookout:
         """Watch so from now on. Raises ConfigError where none of its name is watched."""
         await self._tell(self._watches.change(watch, now))
 
+    def add(self, watch: Watch) -> None:
+        """Watch this too. Raises ConfigError for a name that is taken, or a gate that is not there."""
+        self._watches.add(watch)
+
+    async def remove(self, name: str, now: Now) -> None:
+        """Watch it no longer. Raises ConfigError where none of that name is watched, or it is another's gate."""
+        await self._tell(self._watches.remove(name, now))
+
     async def stop(self, now: Now) -> None:
         """The stream has ended: what goes on, ends, and the last evidence is told by `run`, which then ends too."""
         await self._tell(self._watches.stop(now))

@@ -25,6 +25,10 @@ class Signals:
         self._speech, self._before = speech, np.zeros(0)
         self.motion = self.scene = self.loudness = self.speech = 0.0
 
+    @property
+    def hears_speech(self) -> bool:
+        return self._speech is not None
+
     def see(self, piece: Slice) -> None:
         """`motion` is then the share of the picture that changed since the last one, `scene` how far its light and colours have
         shifted, wherever they are (1: from black to white), `loudness` the effective value of the sound, `speech` the share of

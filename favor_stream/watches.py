@@ -114,13 +114,38 @@ class Watches:
     """All watches of a stream, by name. Raises ConfigError where two have one name."""
 
     def __init__(self, watches: Sequence[Watch] = ()) -> None:
-        names = [watch.name for watch in watches]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two watches are called {twice[0]!r}; give each a name of its own")
-        self._all = {watch.name: Watching(watch) for watch in watches}
+        self._all: dict[str, Watching] = {}
         for watch in watches:
-            if watch.gate and (watch.gate not in names or watch.gate == watch.name):
-                raise ConfigError(f"watch {watch.name!r} has the gate {watch.gate!r}; name another watch")
+            self._add(watch)
+        for watch in watches:  # now that all names are known
+            self._check_gate(watch)
+
+    def add(self, watch: Watch) -> None:
+        """Watch this too. Raises ConfigError where one has its name, or its gate is not watched."""
+        self._check_gate(watch)
+        self._add(watch)
+
+    def remove(self, name: str, now: Now) -> list[WatchEvent]:
+        """Watch it no longer; what goes on, ends. Raises ConfigError where none has that name, or it is another's gate."""
+        behind = [each.watch.name for each in self.all if each.watch.gate == name]
+        if behind:
+            raise ConfigError(f"watch {name!r} is the gate of {behind[0]!r}; remove that one first")
+        watching = self._all.pop(self._known(name))
+        return watching.change(replace(watching.watch, is_on=False), now)  # off too: the model may just be asked about it
+
+    def _add(self, watch: Watch) -> None:
+        if watch.name in self._all:
+            raise ConfigError(f"two watches are called {watch.name!r}; give each a name of its own")
+        self._all[watch.name] = Watching(watch)
+
+    def _check_gate(self, watch: Watch) -> None:
+        if watch.gate and (watch.gate not in self._all or watch.gate == watch.name):
+            raise ConfigError(f"watch {watch.name!r} has the gate {watch.gate!r}; name another watch")
+
+    def _known(self, name: str) -> str:
+        if name not in self._all:
+            raise ConfigError(f"no watch is called {name!r}; expected one of: {', '.join(self._all) or 'none is set'}")
+        return name
 
     @property
     def all(self) -> list[Watching]:
@@ -141,9 +166,7 @@ class Watches:
 
     def change(self, watch: Watch, now: Now) -> list[WatchEvent]:
         """Watch so from the next slice on. Raises ConfigError where none of that name is watched."""
-        if watch.name not in self._all:
-            raise ConfigError(f"no watch is called {watch.name!r}; expected one of: {', '.join(self._all) or 'none is set'}")
-        return self._all[watch.name].change(watch, now)
+        return self._all[self._known(watch.name)].change(watch, now)
 
     def stop(self, now: Now) -> list[WatchEvent]:
         """The stream has ended."""

@@ -18,7 +18,7 @@ from favor_stream.__main__ import main
 from favor_stream.live import public_name, read_questions
 from favor_stream.model import weights
 
-VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world", "events", "mqtt", "watch", "tune")
+VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world", "events", "mqtt", "watch", "tune", "serve")
 QUESTION = "what do you see now?"
 
 

@@ -1,0 +1,91 @@
+"""What an agent told lately, numbered, for those who come later or come again. It knows the agent's events and no connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from favor_stream import payload
+from favor_stream.agent import Agent
+from favor_stream.health import Health
+from favor_stream.records import Event, Evidence, WatchEvent
+
+KEPT = 500  # events
+QUIET_S = 15.0  # after which somebody who follows is told that there is nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    number: int  # counted from 1 without gaps
+    event: Event
+    told: payload.Json
+
+
+class History:
+    """Keeps the last events from its making to their end, and how the agent is. One event loop only.
+
+    All who follow read from this one deque: who is slow misses what has left it, and holds up nobody.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.health, self._events = Health(), agent.events()
+        self._kept: deque[Entry] = deque(maxlen=KEPT)
+        self._added = asyncio.Event()  # set, and replaced, after each event
+        self._is_over = False
+
+    async def run(self) -> None:
+        number = 0
+        async for event in self._events:
+            self.health.note(event)
+            number += 1
+            self._kept.append(Entry(number, event, shown(event)))
+            self._wake()
+        self._is_over = True
+        self._wake()
+
+    def after(self, number: int) -> list[Entry]:
+        """Those with higher numbers that are kept, oldest first."""
+        return [entry for entry in self._kept if entry.number > number]
+
+    async def follow(self, number: int) -> AsyncIterator[Entry | None]:
+        """The same and those to come, until there are no more; None after a while in which there was none."""
+        while True:
+            for entry in self.after(number):
+                yield entry
+                number = entry.number
+            if self._is_over:
+                return
+            if not self.after(number):
+                try:
+                    async with asyncio.timeout(QUIET_S):
+                        await self._added.wait()
+                except TimeoutError:
+                    yield None
+
+    def evidence(self, happening: str, kind: Literal["snapshot", "clip"]) -> Path | None:
+        """The file that shows a happening."""
+        for entry in reversed(self._kept):
+            if isinstance(entry.event, WatchEvent) and entry.event.id == happening:
+                found: Evidence | None = getattr(entry.event, kind)
+                return Path(found.path) if found else None
+        return None
+
+    def _wake(self) -> None:
+        added, self._added = self._added, asyncio.Event()
+        added.set()
+
+
+def shown(event: Event) -> payload.Json:
+    """As on a broker, but for where the evidence is."""
+    if not isinstance(event, WatchEvent):
+        return payload.news(event)
+    told = {"kind": event.kind, "time_s": event.time_s, "text": event.text, **payload.event(event, datetime.now(UTC))}
+    for kind, suffix in (("snapshot", "jpg"), ("clip", "mp4")):
+        if told[kind]:
+            told[kind] |= {"url": f"/v1/events/{event.id}/{kind}.{suffix}"}
+    return told
