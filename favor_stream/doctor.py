@@ -31,6 +31,7 @@ USEFUL = {  # package: what it is for
     "aiomqtt": "MQTT brokers (pip install --editable '.[mqtt]')",
     "httpx2": "webhooks (pip install --editable '.[webhook]')",
     "prometheus_client": "a page of figures (pip install --editable '.[metrics]')",
+    "fastapi": "the page of favor-stream serve (pip install --editable '.[web]')",
     "silero_vad": "spoken questions (pip install --editable '.[voice]')",
     "llguidance": "answers that fill a JSON schema (pip install --editable '.[schema]')",
 }
