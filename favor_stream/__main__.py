@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from favor_stream import __version__
 from favor_stream.config import DEVICES, ENGINES, SHIPPED, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.outlets import Broker, Page
-from favor_stream.records import Answer, Event, Watch
+from favor_stream.records import Answer, Event, Watch, name_of
 
 if TYPE_CHECKING:
     from favor_stream.capture import Source
@@ -91,12 +90,8 @@ def _demo(arguments: argparse.Namespace, config: Config) -> int:
 def _live(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream import live
 
-    watches = [watch_of(text) for text in arguments.watch]
     given = replace(
-        config,
-        watches=(*config.watches, *watches),
-        voice=arguments.voice or config.voice,
-        evidence=arguments.evidence or config.evidence,
+        _watched(arguments, config),
         mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
         metrics=Page(port=arguments.metrics) if arguments.metrics else config.metrics,
     )
@@ -106,22 +101,21 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.web import serve
 
-    watches = [watch_of(text) for text in arguments.watch]
-    given = replace(
+    if arguments.demo == bool(arguments.source):
+        raise ConfigError("a source or --demo: expected one of the two; see favor-stream serve --help")
+    sources = [str(SHIPPED / "demo.mp4")] if arguments.demo else arguments.source
+    return serve.run(sources, _watched(arguments, config), arguments.host, arguments.port)
+
+
+def _watched(arguments: argparse.Namespace, config: Config) -> Config:
+    """The settings with what both kinds of watching may be told by flags."""
+    watches = [Watch(name_of(text), text) for text in arguments.watch]
+    return replace(
         config,
         watches=(*config.watches, *watches),
         voice=arguments.voice or config.voice,
         evidence=arguments.evidence or config.evidence,
     )
-    if arguments.demo == bool(arguments.source):
-        raise ConfigError("a source or --demo: expected one of the two; see favor-stream serve --help")
-    sources = [str(SHIPPED / "demo.mp4")] if arguments.demo else arguments.source
-    return serve.run(sources, given, arguments.host, arguments.port)
-
-
-def watch_of(text: str) -> Watch:
-    """A watch whose name is made of its words."""
-    return Watch(re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64], text)
 
 
 def _events(arguments: argparse.Namespace, config: Config) -> int:
@@ -336,9 +330,7 @@ def _add_asking(verbs: _Verbs) -> None:
 
     live = _added(verbs, "live", _live, "watch a stream and ask at any time", "favor-stream live camera microphone")
     live.add_argument("source", metavar="SOURCE", nargs="+", help=SOURCES)
-    live.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
-    live.add_argument("--voice", action="store_true", help="answer questions that are spoken")
-    live.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
+    _add_watching(live)
     live.add_argument(
         "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
     )
@@ -349,9 +341,7 @@ def _add_asking(verbs: _Verbs) -> None:
     serve = _added(verbs, "serve", _serve, "a page in the browser to watch and ask in", "favor-stream serve camera microphone")
     serve.add_argument("source", metavar="SOURCE", nargs="*", help=SOURCES)
     serve.add_argument("--demo", action="store_true", help="the film of favor-stream demo, in place of a source")
-    serve.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
-    serve.add_argument("--voice", action="store_true", help="answer questions that are spoken")
-    serve.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
+    _add_watching(serve)
     serve.add_argument("--host", default="127.0.0.1", help="(%(default)s: this machine alone)")
     serve.add_argument("--port", type=_count, default=8321, metavar="PORT", help="(%(default)s)")
 
@@ -362,6 +352,12 @@ def _add_asking(verbs: _Verbs) -> None:
     broker = _added(verbs, "mqtt", _mqtt, "take a device off a broker", "favor-stream mqtt remove --mqtt mqtt://localhost")
     broker.add_argument("what", choices=("remove",), help="forget all that the device of --config left on its broker")
     broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
+
+
+def _add_watching(verb: _Parser) -> None:
+    verb.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
+    verb.add_argument("--voice", action="store_true", help="answer questions that are spoken")
+    verb.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
 
 
 def _add_measuring(verbs: _Verbs) -> None:

@@ -139,6 +139,11 @@ class Watch:
         return self.question if self.question.endswith("?") else f"{self.question.rstrip(' .!')}?"
 
 
+def name_of(question: str) -> str:
+    """A watch's name that is made of its words."""
+    return re.sub(r"[^a-z0-9]+", "_", question.lower()).strip("_")[:64] or "watch"
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A file that shows what happened."""

@@ -319,6 +319,8 @@ def test_token_is_made_once_and_for_this_user_alone(tmp_path: Path) -> None:
 def test_port_that_is_taken_is_one_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(DeviceError, match="choose another with --port"):
         serve.listening("127.0.0.1", server.getsockname()[1])
+    with pytest.raises(DeviceError, match="choose another with --port"):
+        serve.listening("127.0.0.1", 99_999)
 
 
 def test_history_keeps_the_last_and_wakes_whoever_follows(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

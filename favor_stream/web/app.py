@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -21,7 +20,7 @@ from starlette.exceptions import HTTPException
 from favor_stream import payload
 from favor_stream.agent import Agent
 from favor_stream.errors import ConfigError, FavorError
-from favor_stream.records import SLICE_S, Answer, Severity, Watch
+from favor_stream.records import SLICE_S, Answer, Severity, Watch, name_of
 from favor_stream.version import __version__
 from favor_stream.web.history import Entry, History
 
@@ -29,7 +28,6 @@ STATIC = Path(__file__).parent / "static"
 LOOK_S = 0.1  # how often there may be a new picture
 EVENT_STREAM = "text/event-stream"
 FRAME = "favor-frame"  # between pictures of the moving one
-SLUG = re.compile(r"[^a-z0-9]+")
 
 
 class Asked(BaseModel):
@@ -229,7 +227,7 @@ def _add_watches(made: FastAPI, agent: Agent) -> None:
     @made.post("/v1/watches", status_code=201)
     async def add(wanted: NewWatch) -> dict[str, Any]:
         """Watched until the next start; those of the settings are there again then."""
-        watch = Watch(named(wanted.question), **wanted.model_dump())
+        watch = Watch(name_of(wanted.question), **wanted.model_dump())
         agent.watch(watch)
         return asdict(watch)
 
@@ -246,10 +244,6 @@ def _add_watches(made: FastAPI, agent: Agent) -> None:
     @made.post("/v1/watches/{name}/fire", status_code=204)
     async def fire(name: str) -> None:
         agent.fire(_found(agent, name).name)
-
-
-def named(question: str) -> str:
-    return SLUG.sub("_", question.lower()).strip("_")[:64] or "watch"
 
 
 def _found(agent: Agent, name: str) -> Watch:

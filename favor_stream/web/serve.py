@@ -32,8 +32,8 @@ def listening(host: str, port: int) -> socket.socket:
     """Port 0: any that is free."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise DeviceError(f"{host}:{port} cannot be listened to ({error.strerror}); choose another with --port") from error
+    except (OSError, OverflowError) as error:  # the second where there is no such port
+        raise DeviceError(f"{host}:{port} cannot be listened to ({error}); choose another with --port") from error
 
 
 async def serve(agent: Agent, token: str, door: socket.socket) -> None:
