@@ -354,7 +354,7 @@ def _add_asking(verbs: _Verbs) -> None:
     broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
 
 
-def _add_watching(verb: _Parser) -> None:
+def _add_watching(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
     verb.add_argument("--voice", action="store_true", help="answer questions that are spoken")
     verb.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")

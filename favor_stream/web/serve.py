@@ -17,6 +17,7 @@ from favor_stream.web.access import Access, token_in
 from favor_stream.web.app import app
 from favor_stream.web.history import History
 
+LAST_PORT = 65_535
 LEAVING_S = 1  # that connections are given to end
 
 
@@ -30,9 +31,11 @@ def run(sources: Sequence[str], config: Config, host: str, port: int) -> int:
 
 def listening(host: str, port: int) -> socket.socket:
     """Port 0: any that is free."""
+    if port > LAST_PORT:
+        raise DeviceError(f"there is no port {port}; choose another with --port, up to {LAST_PORT}")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:  # the second where there is no such port
+    except OSError as error:
         raise DeviceError(f"{host}:{port} cannot be listened to ({error}); choose another with --port") from error
 
 
