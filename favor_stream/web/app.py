@@ -263,7 +263,7 @@ def _add_pictures(made: FastAPI, agent: Agent) -> None:
         return Response(pictures[-1][1], media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     @made.get("/v1/picture.mjpeg")
-    async def moving(request: Request) -> Response:
+    async def moving() -> Response:
         """Every picture that is kept, as they come; for an <img>."""
         return StreamingResponse(_frames(agent), media_type=f"multipart/x-mixed-replace; boundary={FRAME}")
 

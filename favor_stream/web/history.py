@@ -36,7 +36,6 @@ class History:
         self.health, self._events = Health(), agent.events()
         self._kept: deque[Entry] = deque(maxlen=KEPT)
         self._added = asyncio.Event()  # set, and replaced, after each event
-        self._is_over = False
 
     async def run(self) -> None:
         number = 0
@@ -44,28 +43,28 @@ class History:
             self.health.note(event)
             number += 1
             self._kept.append(Entry(number, event, shown(event)))
-            self._wake()
-        self._is_over = True
-        self._wake()
+            added, self._added = self._added, asyncio.Event()
+            added.set()
 
     def after(self, number: int) -> list[Entry]:
         """Those with higher numbers that are kept, oldest first."""
         return [entry for entry in self._kept if entry.number > number]
 
     async def follow(self, number: int) -> AsyncIterator[Entry | None]:
-        """The same and those to come, until there are no more; None after a while in which there was none."""
+        """The same and those to come; None after a while in which there was none.
+
+        It has no end, not even with the stream: a browser whose connection ends would come again every few seconds.
+        """
         while True:
+            added = self._added  # before looking: what comes while an entry is sent is not slept over
             for entry in self.after(number):
                 yield entry
                 number = entry.number
-            if self._is_over:
-                return
-            if not self.after(number):
-                try:
-                    async with asyncio.timeout(QUIET_S):
-                        await self._added.wait()
-                except TimeoutError:
-                    yield None
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await added.wait()
+            except TimeoutError:
+                yield None
 
     def evidence(self, happening: str, kind: Literal["snapshot", "clip"]) -> Path | None:
         """The file that shows a happening."""
@@ -74,10 +73,6 @@ class History:
                 found: Evidence | None = getattr(entry.event, kind)
                 return Path(found.path) if found else None
         return None
-
-    def _wake(self) -> None:
-        added, self._added = self._added, asyncio.Event()
-        added.set()
 
 
 def shown(event: Event) -> payload.Json:
