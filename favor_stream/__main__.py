@@ -38,7 +38,7 @@ EXTRAS: dict[str, set[str | None]] = {
     "webhook": {"httpx2"},
     "metrics": {"prometheus_client"},
     "voice": {"silero_vad", "onnxruntime"},
-    "web": {"fastapi", "starlette", "pydantic", "uvicorn"},
+    "web": {"fastapi", "starlette", "pydantic", "uvicorn", "websockets", "prometheus_client"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
@@ -101,10 +101,14 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.web import serve
 
-    if arguments.demo == bool(arguments.source):
-        raise ConfigError("a source or --demo: expected one of the two; see favor-stream serve --help")
+    if arguments.demo and arguments.source:
+        raise ConfigError("a source and --demo: expected one of the two; leave the other out")
+    if bool(arguments.tls_certificate) != bool(arguments.tls_key):
+        raise ConfigError("--tls-certificate and --tls-key belong together; give both or none")
     sources = [str(SHIPPED / "demo.mp4")] if arguments.demo else arguments.source
-    return serve.run(sources, _watched(arguments, config), arguments.host, arguments.port)
+    tls = serve.Tls(arguments.tls_certificate, arguments.tls_key) if arguments.tls_key else None
+    given = replace(_watched(arguments, config), journal=config.journal and not arguments.no_journal)
+    return serve.run(sources, given, arguments.host, arguments.port, tls)
 
 
 def _watched(arguments: argparse.Namespace, config: Config) -> Config:
@@ -339,8 +343,11 @@ def _add_asking(verbs: _Verbs) -> None:
     _add_json(live, "one object a line for each event and each answer, and no view")
 
     serve = _added(verbs, "serve", _serve, "a page in the browser to watch and ask in", "favor-stream serve camera microphone")
-    serve.add_argument("source", metavar="SOURCE", nargs="*", help=SOURCES)
+    serve.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; none: what the browser's own camera brings")
     serve.add_argument("--demo", action="store_true", help="the film of favor-stream demo, in place of a source")
+    serve.add_argument("--no-journal", action="store_true", help="write down nothing: the past cannot be asked about")
+    serve.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve https:// with this certificate (PEM)")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="and its key")
     _add_watching(serve)
     serve.add_argument("--host", default="127.0.0.1", help="(%(default)s: this machine alone)")
     serve.add_argument("--port", type=_count, default=8321, metavar="PORT", help="(%(default)s)")

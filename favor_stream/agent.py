@@ -11,31 +11,42 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from favor_stream import when
+from favor_stream.capture.inlet import Inlet
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
+from favor_stream.journal import Journal
+from favor_stream.llm import Turn
 from favor_stream.lookout import Lookout
+from favor_stream.mind import Mind
+from favor_stream.passes import alone
+from favor_stream.recall import Recall
 from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
+from favor_stream.rehearsal import Rehearsal, rehearse
+from favor_stream.reply import Reply
 from favor_stream.ring import Clip, Counts
-from favor_stream.session import SAID_LAST, SPOKEN, load_session
+from favor_stream.session import SAID_LAST, SPOKEN, Stretch
 from favor_stream.signals import Hearing, Signals
 from favor_stream.voice import Utterances
 from favor_stream.watches import BACK_S, Now
+from favor_stream.when import Span
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
 Result = TypeVar("Result")
 Schema = Mapping[str, Any]
+Pieces = Generator[str, None, None]
 
 
 class Agent:
@@ -47,46 +58,56 @@ class Agent:
 
     def __init__(
         self,
-        *sources: str,
+        *sources: str | Inlet,
         config: Config | None = None,
         pace: Literal["live", "fast"] = "live",
         perceive_every: int = 2,
         watches: Sequence[Watch] = (),
+        mind: Mind | None = None,
+        journal: Path | None = None,
     ) -> None:
         """`pace` "fast" reads files as fast as the model goes; `perceive_every` slices it is told what is perceived, 0: never.
 
-        `watches` are watched besides those of the configuration; what they see is told by `events`.
+        `watches` are watched besides those of the configuration; what they see is told by `events`. `mind`: a model that was
+        entered already and that agents share; None: one of its own. `journal`: a file for what was perceived, so that a restart
+        remembers and a question may name a time.
         """
         if not sources:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
         self._config, self._perceive_every = config or Config(), perceive_every
         c, self._feed = self._config, Feed()
         self._intake = Intake(sources, c, pace, self.publish)
+        self._is_brought = any(isinstance(source, Inlet) for source in sources)  # somebody waits to begin with it
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
         watches = [*c.watches, *watches]
         self._lookout = Lookout(watches, archive, self.clip, self._look, self._feed)
         self._utterances = Utterances() if c.voice else None
         self._signals = Signals(hearing() if c.voice or any(watch.by == "speech" for watch in watches) else None)
         self._told = ""  # what was perceived last
-        self._model_thread = ThreadPoolExecutor(1, "model")
+        self._given_mind, self._own_mind = mind, Mind(c)
+        self._journal = journal
+        self._recall: Recall | None = None
         self._perceiving: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
         self._is_left = False
         self._perceiving_s = 0.0  # spent, on the model thread
         self._remembered_s = (0.0, 0.0)
         self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
-        self._pieces: Generator[str, None, None] | None = None  # of that answer
+        self._recalling = asyncio.Lock()  # and one from what was written down
+        self._writing: list[Pieces] = []  # answers that have not ended
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         try:
-            self._session = await self._compute(lambda: load_session(self._config))
+            self._mind = self._given_mind or await self._own_mind.__aenter__()
+            self._session = await self._compute(self._mind.session)
             await self._intake.open()
+            await self._remember()
             self._proving = asyncio.create_task(self._lookout.run(), name="prove")
             self._perceiving = asyncio.create_task(self._perceive(), name="perceive")
             self._perceiving.add_done_callback(lambda _: self._move())
             with suppress(TimeoutError):
-                async with asyncio.timeout(0 if self.is_held else OPENING_S):
+                async with asyncio.timeout(0 if self.is_held or self._is_brought else OPENING_S):
                     await self.until(SLICE_S)
         except BaseException:  # also when entering is cancelled
             await self._close()
@@ -100,31 +121,30 @@ class Agent:
 
     # What users call.
 
-    async def ask(self, question: str, keep: bool = False, schema: Schema | None = None) -> AsyncGenerator[str, None]:
-        """The answer piece by piece; leaving the loop early stops it. ConfigError for an empty or too long question.
+    def ask(
+        self,
+        question: str,
+        keep: bool = False,
+        schema: Schema | None = None,
+        earlier: Sequence[Turn] = (),
+        span: Span | None = None,
+    ) -> Reply:
+        """The answer piece by piece; leaving the loop early stops nothing, `aclose` does.
 
-        With a JSON `schema` the answer fills it; ConfigError for one that cannot be filled, or not within `max_answer_tokens`.
+        ConfigError, with the first piece, for an empty or too long question. With a JSON `schema` the answer fills it;
+        ConfigError for one that cannot be filled, or not within `max_answer_tokens`. `earlier` turns are what a follow-up
+        question refers to. With a journal, `span` is the time that is asked about, and so is one that the question names, such
+        as "at 14:05".
         """
-        async with self._asking:
-            self._pieces = pieces = await self._compute(lambda: self._session.ask(question, keep, schema))
-            try:
-                while (piece := await self._compute(lambda: next(pieces, None))) is not None:
-                    yield piece
-            finally:
-                if not self._is_left:  # else leaving has closed it
-                    # Shielded: a cancelled question must still be taken off the memory.
-                    await asyncio.shield(self._compute(pieces.close))
+        if self._recall and span is None:
+            question, span = when.split(question, datetime.now().astimezone())
+        if self._recall and span:
+            return Reply(question, partial(self._write_past, span=span, schema=schema))
+        return Reply(question, partial(self._write, keep=keep, schema=schema, earlier=earlier))
 
     async def answer(self, question: str, keep: bool = False, schema: Schema | None = None) -> Answer:
         """The whole answer with its times."""
-        started_s, first_s, pieces = time.monotonic(), None, []
-        async with aclosing(self.ask(question, keep, schema)) as answer:
-            async for piece in answer:
-                first_s = first_s or time.monotonic() - started_s
-                pieces.append(piece)
-            heard_until_s = self._session.answered_until_s  # at once: the next question may be waiting
-        total_s = time.monotonic() - started_s
-        return Answer(question, "".join(pieces), heard_until_s, first_s or total_s, total_s)
+        return await self.ask(question, keep, schema).whole()
 
     async def check(self, questions: list[str]) -> list[float]:
         """The probability of yes for each question, all in one pass."""
@@ -132,9 +152,11 @@ class Agent:
             return await self._compute(lambda: self._session.check(questions))
 
     async def forget(self) -> None:
-        """Forget everything that was perceived; the stream's time goes on."""
+        """Forget everything that was perceived, what was written down of it too; the stream's time goes on."""
         async with self._asking:
             await self._compute(self._forget)
+        if self._recall:
+            await self._recall.clear()
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
@@ -197,6 +219,16 @@ class Agent:
         """Tell the watch of that name with the next slice; ConfigError where none is by "manual"."""
         self._lookout.fire(name)
 
+    @property
+    def levels(self) -> dict[str, list[tuple[float, float]]]:
+        """Of each watch, by its name, how likely it was in the last minute: the end of each slice, and its value."""
+        return self._lookout.levels
+
+    async def rehearse(self, watch: Watch, last_s: float) -> Rehearsal:
+        """What this watch would have told in the last seconds, as far as the ring has kept them. No memory is touched."""
+        clip = self.clip(last_s)
+        return await rehearse(self._mind, watch, clip, datetime.now(UTC))
+
     async def pause(self) -> None:
         """Go on perceiving and answering, and watch nothing until `unpause`."""
         await self._lookout.pause(self._now())
@@ -211,6 +243,16 @@ class Agent:
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
         return self._intake.clip(last_s)
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """What runs each part that perceives."""
+        return self._session.engines
+
+    def utc(self, stream_s: float) -> datetime:
+        """When a moment of the stream was, as long as no device was closed since."""
+        now = self._now()
+        return now.at + timedelta(seconds=stream_s - now.end_s)
 
     @property
     def sources(self) -> list[str]:
@@ -231,11 +273,6 @@ class Agent:
     def heard_until_s(self) -> float:
         """The stream's time up to which everything was perceived."""
         return self._session.heard_until_s
-
-    @property
-    def answered_until_s(self) -> float:
-        """The stream's time that the answer rests on that is being written, or was last."""
-        return self._session.answered_until_s
 
     @property
     def lag_s(self) -> float:
@@ -268,8 +305,10 @@ class Agent:
         lost = (0, 0)
         try:
             while (piece := await self._intake.take()) is not None:
-                await self._compute(partial(self._see, piece))
+                window = await self._compute(partial(self._see, piece))
                 self._move()
+                if window and self._recall:
+                    await self._recall.note(window, self._now())
                 await self._lookout.notice(self._signals, self._now(), self._told)
                 await self._watch()
                 await self._listen()
@@ -282,12 +321,13 @@ class Agent:
         finally:
             self._feed.close()
 
-    def _see(self, piece: Slice) -> None:
+    def _see(self, piece: Slice) -> Stretch | None:
         started_s = time.perf_counter()
         self._signals.see(piece)
-        self._session.see(piece)
+        window = self._session.see(piece)
         self._remembered_s = self._session.remembered_s  # read here: the memory belongs to this thread
         self._perceiving_s += time.perf_counter() - started_s
+        return window
 
     def _forget(self) -> None:
         self._session.reset(keep_clock=True)
@@ -296,10 +336,10 @@ class Agent:
     async def _tell(self) -> None:
         if self._asking.locked():  # somebody's answer comes first
             return
-        text = await self._compute(self._session.perceived)
-        if text != self._told:
-            self._feed.publish(Event("perceived", self.heard_until_s, text))
-        self._told = text
+        perceived = await self._compute(self._session.perceived)
+        if perceived.text != self._told:
+            self._feed.publish(perceived)
+        self._told = perceived.text
 
     def _tell_losses(self, told: tuple[int, int]) -> tuple[int, int]:
         """Overload is told when it grows; returns pictures dropped and slices lost, so far."""
@@ -320,6 +360,46 @@ class Agent:
             return
         if self._utterances.is_new_question((await self.answer(SAID_LAST)).text):
             self._feed.publish(Event("answer", self.heard_until_s, (await self.answer(SPOKEN)).text))
+
+    # Answers, each written by a task of its own.
+
+    async def _write(self, reply: Reply, keep: bool, schema: Schema | None, earlier: Sequence[Turn]) -> None:
+        async with self._asking:
+            reply.latency.wait_s = reply.elapsed_s
+            pieces = await self._compute(lambda: self._session.ask(reply.question, keep, schema, earlier))
+            await self._put(reply, pieces)
+
+    async def _write_past(self, reply: Reply, span: Span, schema: Schema | None) -> None:
+        """From what was written down of a time; the live memory is free meanwhile."""
+        assert self._recall is not None, "only a stream with a journal is asked about the past"
+        async with self._recalling:
+            reply.latency.wait_s = reply.elapsed_s
+            found = await self._recall.find(span, self._session.most_windows, self._now())
+            if found.gone:
+                return reply.put(found.gone)
+            recalling = partial(self._session.recalling, found.windows, reply.question, found.reaches_now, schema)
+            plan = await self._compute(recalling)
+            windows, until_s = found.windows, self.heard_until_s
+            since_s = windows[0].start_s if windows else until_s
+            rests_on = (since_s, until_s if found.reaches_now else windows[-1].end_s)
+            await self._put(reply, alone(self._session.passes, plan), rests_on)
+
+    async def _put(self, reply: Reply, pieces: Pieces, rests_on: tuple[float, float] | None = None) -> None:
+        """Writes until the pieces end or somebody stops it; `rests_on` None: the live memory."""
+        self._writing.append(pieces)
+        reply.latency.capture_s = self.lag_s
+        reply.latency.encode_s, reply.latency.fuse_s = self._session.took_s
+        reply.latency.append_s = self._session.append_s
+        try:
+            while (piece := await self._compute(lambda: next(pieces, None))) is not None:
+                if not reply.text:
+                    reply.since_s, reply.until_s = rests_on or (self._remembered_s[0], self._session.answered_until_s)
+                reply.put(piece)
+        finally:
+            if not self._is_left:  # else leaving closes it
+                self._writing.remove(pieces)
+                # Shielded: a cancelled question must still be taken off the memory.
+                await asyncio.shield(self._compute(pieces.close))
 
     # Watches.
 
@@ -347,12 +427,27 @@ class Agent:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
+    async def _remember(self) -> None:
+        """What was perceived before a restart, where a journal has it; a film begins anew."""
+        if self._journal is None:
+            return
+        c = self._config
+        try:
+            opening = partial(Journal, self._journal, self._mind.weights, int(c.journal_mb * 1e6), c.journal_hours * 3600)
+            self._recall = Recall(await asyncio.to_thread(opening), self.publish)
+        except DeviceError as error:  # perceiving goes on without
+            return self.publish(Event("error", 0.0, str(error)))
+        if self._intake.is_endless:
+            for window in await self._recall.before(self._session.most_windows, c.context_s, self._now()):
+                await self._compute(partial(self._session.restore, [window]))
+            self._remembered_s = await self._compute(lambda: self._session.remembered_s)
+
     # Threads.
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
         if self._is_left:
             raise RuntimeError(LEFT)
-        return await self._loop.run_in_executor(self._model_thread, work)
+        return await self._mind.compute(work)
 
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""
@@ -364,10 +459,12 @@ class Agent:
             self._proving.cancel()
             await asyncio.wait({self._proving})
         await self._intake.close()
-        if self._pieces is not None:
-            await self._loop.run_in_executor(self._model_thread, self._pieces.close)
+        for pieces in self._writing:
+            await self._mind.compute(pieces.close)
+        if self._recall:
+            await self._recall.close()
         self._feed.close()
-        await asyncio.to_thread(self._model_thread.shutdown)
+        await self._own_mind.close()
         return lost
 
 

@@ -39,11 +39,18 @@ def snapshot_jpeg(picture: Picture, quality: int = 85) -> bytes:
 
 def picture_of(jpeg: bytes) -> Picture:
     """The picture that a JPEG shows."""
+    return np.asarray(frame_of(jpeg).to_ndarray(format="rgb24"), np.uint8)
+
+
+def frame_of(jpeg: bytes) -> av.VideoFrame:
+    """The same as FFmpeg's frame. Raises DeviceError for what is no JPEG."""
     decoder = av.CodecContext.create("mjpeg", "r")
     assert isinstance(decoder, av.VideoCodecContext)
     decoder.thread_count = 1
-    frame = next(chain(decoder.decode(av.Packet(jpeg)), decoder.decode(None)))
-    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    try:
+        return next(chain(decoder.decode(av.Packet(jpeg)), decoder.decode(None)))
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise DeviceError("a picture cannot be decoded; expected a JPEG") from error
 
 
 def write_clip(path: Path, clip: Clip) -> None:

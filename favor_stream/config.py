@@ -29,6 +29,8 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "pictures_per_s": (0.1, 60.0),
     "evidence_days": (0.01, 3_650.0),
     "evidence_mb": (1.0, 1_000_000.0),
+    "journal_hours": (0.01, 87_600.0),
+    "journal_mb": (1.0, 1_000_000.0),
     "max_answer_tokens": (1, 4_096),
     "threads": (0, 1_024),
 }
@@ -80,6 +82,11 @@ class Config:
     evidence: Path | None = None  # a folder for snapshots and clips of what watches saw; None: none are kept
     evidence_days: float = 7.0  # for which they are kept
     evidence_mb: float = 1000.0  # that they may fill
+    journal: bool = (
+        True  # whether what was perceived is written down in `state`: a few tokens of each window, no picture, no sound
+    )
+    journal_hours: float = 48.0  # for which it is kept
+    journal_mb: float = 500.0  # that it may fill, for each stream; an hour of favor-nano is 40
     state: Path | None = None  # a folder for what survives a restart; None: `state_folder`
     watches: tuple[Watch, ...] = ()  # in the file: [watches.NAME] with the fields of records.Watch
     mqtt: Broker | None = None  # in the file: [mqtt]

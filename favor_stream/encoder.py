@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +35,16 @@ class Encoder(Protocol):
         """In the open window; 0 when the last slice closed it."""
         ...
 
+    @property
+    def took_s(self) -> tuple[float, float]:
+        """Wall-clock seconds of the last step: of its encoders, and of its Q-Former."""
+        ...
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """What runs each part."""
+        ...
+
     def step(self, picture: Tensor | None, sound: Tensor) -> Tensor:
         """The tokens [N, D] that are final with this slice: picture uint8 [height, width, 3] or None, sound float32 [8000]."""
         ...
@@ -51,14 +63,23 @@ class TorchEncoder:
 
     def __init__(self, model: Favor) -> None:
         self._model, self._state = model, model.start()
+        self.took_s = (0.0, 0.0)
 
     @property
     def slices(self) -> int:
         return self._state.window.slices
 
     def step(self, picture: Tensor | None, sound: Tensor) -> Tensor:
-        tokens, self._state = self._model.step(None if picture is None else picture[None], sound[None], self._state)
+        started_s = time.perf_counter()
+        seen, heard, self._state.audio = self._model.sense(None if picture is None else picture[None], sound[None], self._state)
+        sensed_s = time.perf_counter()
+        tokens, self._state = self._model.fuse(seen, heard, self._state)
+        self.took_s = (sensed_s - started_s, time.perf_counter() - sensed_s)
         return tokens[0]
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        return {"all": "torch"}
 
     def read_out(self) -> Tensor:
         return self._model.read_out(self._state)[0]
@@ -76,11 +97,22 @@ class GraphEncoder:
         self._model, self._engines = model, engines
         self._audio = Stream(engines["audio"], parts["audio"].start())
         self._window = Stream(engines["window"], parts["window"].start())
-        self.slices = 0
+        self.slices, self.took_s = 0, (0.0, 0.0)
 
     @torch.inference_mode()
     def step(self, picture: Tensor | None, sound: Tensor) -> Tensor:
+        started_s = time.perf_counter()
         seen, heard = self._see(picture), self._audio.step({"sound": sound[None]})["heard"]
+        sensed_s = time.perf_counter()
+        tokens = self._fused(seen, heard)
+        self.took_s = (sensed_s - started_s, time.perf_counter() - sensed_s)
+        return tokens
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        return {name: type(engine).__name__.removesuffix("Engine") for name, engine in self._engines.items()}
+
+    def _fused(self, seen: Tensor, heard: Tensor) -> Tensor:
         own = self._window.step({"seen": seen, "heard": heard})
         self.slices += 1
         tokens = [each[0].to(self._model.device) for each in own.values()]
@@ -114,24 +146,26 @@ class GraphEncoder:
 
 
 def load_encoder(config: Config, model: Favor, weights: str) -> Encoder:
-    """The encoder as configured. `weights` is the sha256 of the model's.
+    """The encoder of one stream; arguments and errors as of `load_encoders`."""
+    return load_encoders(config, model, weights)()
+
+
+def load_encoders(config: Config, model: Favor, weights: str) -> Callable[[], Encoder]:
+    """A maker of encoders as configured, one for each stream, on the same engines. `weights` is the sha256 of the model's.
 
     Raises EngineError for an engine that is asked for by name and cannot be had. With `auto` torch is used then, and a warning
     says why.
     """
     if config.engine == "torch":
-        return TorchEncoder(model)
+        return partial(TorchEncoder, model)
     graphs = Graphs(steps(model), weights, config.graphs or graphs_folder(weights))
     if config.engine != "auto":
-        opened = {name: graphs.open(name, Choice(config.engine)) for name in graphs.parts}
-        return GraphEncoder(model, opened)
+        return partial(GraphEncoder, model, {name: graphs.open(name, Choice(config.engine)) for name in graphs.parts})
     try:
-        chosen = read_choices(weights)
-        tuned = {name: graphs.open(name, choice) for name, choice in chosen.items()}
+        return partial(GraphEncoder, model, {name: graphs.open(name, choice) for name, choice in read_choices(weights).items()})
     except EngineError as error:
         LOGGER.warning("torch perceives: %s", error)
-        return TorchEncoder(model)
-    return GraphEncoder(model, tuned)
+        return partial(TorchEncoder, model)
 
 
 def choices_file(weights: str) -> Path:

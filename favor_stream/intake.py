@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from favor_stream.capture import Source, open_source
+from favor_stream.capture.inlet import Inlet
 from favor_stream.clip import snapshot_jpeg
 from favor_stream.config import Config
 from favor_stream.records import SLICE_S, Event, Slice
@@ -30,7 +31,7 @@ class Intake:
     """Opens sources, hands out what they bring, and closes them; one event loop only."""
 
     def __init__(
-        self, sources: Sequence[str], config: Config, pace: Literal["live", "fast"], publish: Callable[[Event], None]
+        self, sources: Sequence[str | Inlet], config: Config, pace: Literal["live", "fast"], publish: Callable[[Event], None]
     ) -> None:
         self._sources, self._pictures_per_s, self._publish = sources, config.pictures_per_s, publish
         ring_pace: Literal["live", "lossless"] = "live" if pace == "live" else "lossless"
@@ -112,6 +113,11 @@ class Intake:
         return [source.name for source in self._running]
 
     @property
+    def is_endless(self) -> bool:
+        """Whether some device has no end that is known, as a camera."""
+        return any(source.is_endless for source in self._running)
+
+    @property
     def counts(self) -> Counts:
         """Pictures and samples in, used and lost."""
         return self._counts_before + self._ring.counts
@@ -139,7 +145,8 @@ class Intake:
     def _open(self) -> None:
         self._running.clear()
         for name in self._sources:
-            source = open_source(name, self._ring, self._tell, self._pictures_per_s)
+            brought = (self._ring, self._tell, self._pictures_per_s)
+            source = open_source(name, *brought) if isinstance(name, str) else name.open(*brought)
             self._running.append(self._devices.enter_context(source))
 
     def _tell(self, event: Event) -> None:

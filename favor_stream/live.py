@@ -31,6 +31,7 @@ from favor_stream.capture.rtsp import public_address
 from favor_stream.config import Config, state_folder
 from favor_stream.errors import DeviceError, FavorError
 from favor_stream.outlets import Broker
+from favor_stream.recall import journal_file
 from favor_stream.records import Event, WatchEvent
 
 STDIN = 0
@@ -54,7 +55,8 @@ def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedde
     view = View(" + ".join(map(public_name, sources)), plain=json_out or not sys.stdout.isatty(), json_out=json_out)
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
-            asyncio.run(_watch(Agent(*sources, config=config), config, embedded, view, screen))
+            journal = journal_file(config.state or state_folder(), sources) if config.journal else None
+            asyncio.run(_watch(Agent(*sources, config=config, journal=journal), config, embedded, view, screen))
     finally:
         if svg is not None and view.lines:
             view.save_svg(svg)

@@ -19,6 +19,7 @@ from favor_stream.errors import ConfigError
 from favor_stream.form import Form
 from favor_stream.passes import Passes, Plan, Read, alone
 
+Turn = tuple[str, str]  # an earlier question and its answer
 QUESTION = "{question}"
 BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
 
@@ -131,13 +132,18 @@ class Llm:
         max_tokens: int = 64,
         keep: bool = False,
         schema: Mapping[str, Any] | None = None,
+        earlier: Sequence[Turn] = (),
     ) -> Plan:
-        """The same as a plan, to be carried out beside those of others. Raises as `generate` does."""
+        """The same as a plan, to be carried out beside those of others. Raises as `generate` does.
+
+        `earlier` turns of a dialogue are read before the question, on the same branch: the last ones that it has room for.
+        """
         question_ids = self._ask_ids(question)
         ending = 1 + len(self._encode(self.prompt.resume)) if keep else 0
         self.cache.require(_length(extra) + len(question_ids) + max_tokens + ending, "the question with its answer")
         form = None if schema is None else Form(schema, self.tokenizer, self._eos)
-        return self._answer(question_ids, extra, max_tokens, keep, form)
+        room = self.cache.room.branch_tokens - _length(extra) - len(question_ids) - max_tokens - ending
+        return self._answer(self._dialogue(earlier, room) + question_ids, extra, max_tokens, keep, form)
 
     def probability(self, questions: Sequence[str], extra: Tensor | None = None, back: int | None = None) -> list[float]:
         """P(yes) against P(no) for each question, all read in one pass where `branch_tokens` has the room, else in a few.
@@ -219,8 +225,7 @@ class Llm:
 
     def _keep(self, dialogue_ids: list[int]) -> None:
         """Reads the dialogue once more, behind the windows alone, and remembers it at the stream's present time."""
-        dialogue = self._embed([*dialogue_ids, self._eos, *self._encode(self.prompt.resume)])
-        self.passes.read([Read(self.cache, dialogue)])
+        self.passes.read([Read(self.cache, self._embed(self._closed(dialogue_ids)))])
         now_s = self.remembered_s[1]
         self._commit(now_s, now_s, is_text=True)
 
@@ -249,10 +254,30 @@ class Llm:
     def _ask_ids(self, question: str) -> list[int]:
         if not question.strip():
             raise ConfigError("the question is blank: expected words; ask something")
-        if control := self._control.intersection(self._encode(question)):
+        self._plain(question)
+        return self._encode(self.prompt.ask.replace(QUESTION, question.strip()))
+
+    def _plain(self, text: str) -> list[int]:
+        """The tokens of what somebody has written. Raises `ConfigError` where one of them would steer the model."""
+        ids = self._encode(text)
+        if control := self._control.intersection(ids):
             word = self.tokenizer.id_to_token(min(control))
             raise ConfigError(f"the question holds the control token {word!r}: expected plain words; leave it out")
-        return self._encode(self.prompt.ask.replace(QUESTION, question.strip()))
+        return ids
+
+    def _closed(self, dialogue_ids: list[int]) -> list[int]:
+        """A question with its answer, and windows open again behind it."""
+        return [*dialogue_ids, self._eos, *self._encode(self.prompt.resume)]
+
+    def _dialogue(self, turns: Sequence[Turn], room: int) -> list[int]:
+        """The last of these turns that fit into so many tokens."""
+        ids = list[int]()
+        for question, answer in reversed(turns):
+            longer = self._closed(self._ask_ids(question) + self._plain(f" {answer}")) + ids
+            if len(longer) > room:
+                break
+            ids = longer
+        return ids
 
     def _token(self, word: str) -> int:
         token = self.tokenizer.token_to_id(word)

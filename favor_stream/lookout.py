@@ -45,6 +45,11 @@ class Lookout:
     def watches(self) -> list[Watch]:
         return [watching.watch for watching in self._watches.all]
 
+    @property
+    def levels(self) -> dict[str, list[tuple[float, float]]]:
+        """Of each watch, by its name, how likely it was in the last minute: the end of each slice, and its value."""
+        return {watching.watch.name: list(watching.levels) for watching in self._watches.all}
+
     def asked(self, now: Now) -> list[Watching]:
         """Those that the model is to be asked about."""
         return [] if self.is_paused else self._watches.of("model", now=now)

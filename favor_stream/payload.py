@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from favor_stream.records import Answer, Event, Evidence, WatchEvent
+from favor_stream.reply import Reply
 
 SCHEMA_VERSION = 1
 MOST_CHARACTERS = 255  # of a state that Home Assistant takes
@@ -46,6 +48,19 @@ def answer(given: Answer, request: str) -> Json:
         "text": given.text,
         "heard_until_s": given.heard_until_s,
         "latency_ms": {"first_token": round(given.first_token_s * 1000), "total": round(given.total_s * 1000)},
+    }
+
+
+def reply(given: Reply) -> Json:
+    """An answer that is complete, with what it rests on and where its time went."""
+    spent = {name.removesuffix("_s"): round(seconds * 1000, 1) for name, seconds in asdict(given.latency).items()}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "question": given.question,
+        "text": given.text.strip(),
+        "rests_on_s": [given.since_s, given.until_s],
+        "heard_until_s": given.until_s,
+        "latency_ms": spent,
     }
 
 

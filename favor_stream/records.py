@@ -66,6 +66,15 @@ class Event:
         return self.kind != "ended" or not self.text.endswith(": ended")
 
 
+@dataclass(frozen=True, slots=True)
+class Perceived(Event):
+    """What there is to see and hear, in the model's words; `text` is one line of it."""
+
+    sees: str = ""
+    hears: str = ""
+    said: str = ""  # what was said last
+
+
 Sense = Literal["model", "motion", "scene", "loudness", "speech", "schedule", "manual"]
 Severity = Literal["info", "detection", "alert"]
 Phase = Literal["new", "update", "end"]

@@ -56,6 +56,17 @@ class Clip:
     sound: Sound  # [samples], empty when the ring has no sound track
     pictures: tuple[tuple[float, bytes], ...]  # session seconds and packed picture, oldest first
 
+    @property
+    def end_s(self) -> float:
+        """The end of what is in it."""
+        return max(self.start_s + len(self.sound) / RATE, self.pictures[-1][0] if self.pictures else 0.0)
+
+    def between(self, start_s: float, end_s: float) -> Clip:
+        """The part of it that lies between."""
+        first, last = (max(0, round((seconds - self.start_s) * RATE)) for seconds in (start_s, end_s))
+        pictures = tuple(shot for shot in self.pictures if start_s <= shot[0] < end_s)
+        return Clip(max(start_s, self.start_s), self.sound[first:last], pictures)
+
 
 class Ring:
     """Device threads put sound and pictures in; one reader takes slice after slice, k = 0, 1, 2, ... without gaps.

@@ -6,6 +6,7 @@ Owned by one thread, so there are no locks in it. It knows the model and its cac
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -19,23 +20,24 @@ from torch import Tensor
 
 from favor_stream.cache import Room
 from favor_stream.config import SHIPPED, Config
-from favor_stream.encoder import Encoder, TorchEncoder, load_encoder
+from favor_stream.encoder import Encoder, TorchEncoder, load_encoders
 from favor_stream.errors import ConfigError, DeviceError
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Llm, Prompt, Turn
 from favor_stream.model import weights
 from favor_stream.model.favor import Favor
 from favor_stream.model.rounded import round_linears
 from favor_stream.passes import Passes, Plan, Read, alone
-from favor_stream.records import SLICE_S, Slice
+from favor_stream.records import SLICE_S, Perceived, Slice
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
 SPARE = 0.9  # of a GPU's memory for weights
+PREFIX_TOKENS = 16  # at most, before the first window
 FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
 SAID_LAST, SPOKEN = "what was said last?", "answer the spoken question"  # how it is asked what somebody has asked aloud
 NOW = ("what do you see now?", "what do you hear now?", SAID_LAST)  # how it is asked what it perceives
 
 
-def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tokens: int = 16) -> Room:
+def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tokens: int = PREFIX_TOKENS) -> Room:
     """The cache that never holds less than the last `context_s` seconds once that much was seen.
 
     An eviction drops windows whole until the low watermark, 0.8 of the budget. Kept dialogue counts inside. Raises
@@ -54,7 +56,7 @@ def room(model: Favor, context_s: float, max_answer_tokens: int = 64, prefix_tok
     return Room(budget_tokens=int(low * FORGET), low_tokens=low, branch_tokens=branch)
 
 
-def longest_s(model: Favor, max_answer_tokens: int = 64, prefix_tokens: int = 16) -> float:
+def longest_s(model: Favor, max_answer_tokens: int = 64, prefix_tokens: int = PREFIX_TOKENS) -> float:
     """The longest `context_s` that the model has positions for."""
     fusion, positions = model.config.fusion, model.config.llm.positions
     windows = int(((positions - QUESTION_TOKENS - max_answer_tokens) / FORGET - prefix_tokens) / fusion.tokens_per_window) - 2
@@ -90,12 +92,15 @@ class Session:
         self._model, self._encoder = model, encoder or TorchEncoder(model)
         self._max_answer_tokens = max_answer_tokens
         self._room = room(model, context_s, max_answer_tokens)
-        self._llm = Llm(model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back, passes)
+        self._new_llm = partial(Llm, model.llm, tokenizer, Prompt(), self._room, model.config.llm.look_back)
+        self._llm = self._new_llm(passes)
+        self._past: Llm | None = None  # a second memory, for what is recalled; made when it is first wanted
         self._open: list[Stretch] = []  # the open window's slices
         self._waiting: deque[Stretch] = deque()  # windows that closed while an answer was being written
         self._is_answering = False
         self._slices = 0
         self.answered_until_s = 0.0  # the stream's time that the newest answer rests on
+        self.append_s = 0.0  # wall-clock seconds that reading the newest window took
 
     @property
     def passes(self) -> Passes:
@@ -126,18 +131,35 @@ class Session:
         """Tokens that the cache may hold before its oldest windows are forgotten."""
         return self._room.budget_tokens
 
-    def see(self, piece: Slice) -> None:
-        """Perceive the next slice. When it closes a window, the LLM reads the window's tokens into its memory.
+    @property
+    def most_windows(self) -> int:
+        """How many windows can be recalled at once: what is remembered of them all is never evicted."""
+        room, fusion = self._room, self._model.config.fusion
+        return (room.low_tokens - PREFIX_TOKENS) // fusion.tokens_per_window
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """What runs each part that perceives."""
+        return self._encoder.engines
+
+    @property
+    def took_s(self) -> tuple[float, float]:
+        """Wall-clock seconds of the last slice: in the encoders, and in the Q-Former."""
+        return self._encoder.took_s
+
+    def see(self, piece: Slice) -> Stretch | None:
+        """Perceive the next slice. When it closes a window, which is returned, the LLM reads its tokens into the memory.
 
         One pass for ten slices is as good as ten: until then a question brings the open window's tokens along on its branch.
         While an answer is being written, windows wait for its end; no more of them than the memory holds, for the oldest would
         be forgotten as they are read.
         """
-        self.perceive(piece)
+        window = self.perceive(piece)
         self._catch_up()
+        return window
 
-    def perceive(self, piece: Slice) -> None:
-        """Perceive the next slice, and leave a window that it closes to `reading`."""
+    def perceive(self, piece: Slice) -> Stretch | None:
+        """Perceive the next slice, and leave a window that it closes, which is returned, to `reading`."""
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
         # numpy copies it on this thread: torch would wake its others, and they spin while an engine wants the cores.
@@ -146,12 +168,15 @@ class Session:
         self._slices += 1
         self._open.append(Stretch(tokens, piece.start_s, piece.end_s))
         if self._encoder.slices:
-            return
-        if len(window := torch.cat([each.tokens for each in self._open])):
-            self._waiting.append(Stretch(window, self._open[0].start_s, piece.end_s))
+            return None
+        window = Stretch(torch.cat([each.tokens for each in self._open]), self._open[0].start_s, piece.end_s)
         self._open.clear()
+        if not len(window.tokens):
+            return None
+        self._waiting.append(window)
         while sum(len(each.tokens) for each in self._waiting) > self.budget_tokens:
             self._waiting.popleft()
+        return window
 
     def reading(self) -> Plan:
         """Reads the windows that wait, each for itself: the memory shall not depend on when somebody asked."""
@@ -159,18 +184,67 @@ class Session:
             window = self._waiting.popleft()
             yield from self._llm.appending(window.tokens, window.start_s, window.end_s)
 
-    def ask(self, question: str, keep: bool = False, schema: Mapping[str, Any] | None = None) -> Generator[str, None, None]:
+    def restore(self, windows: Sequence[Stretch]) -> None:
+        """Remember windows from before the first slice, as if this session had seen them: at the times that they carry, below 0.
+
+        RuntimeError once something was seen.
+        """
+        if self._slices or self.remembered_s != (0.0, 0.0):
+            raise RuntimeError("something was seen already: restore what was before it first")
+        self._waiting.extend(windows)
+        self._catch_up()
+
+    def recalling(
+        self, windows: Sequence[Stretch], question: str, with_open: bool = False, schema: Mapping[str, Any] | None = None
+    ) -> Plan:
+        """Answers from these windows alone, read anew into a second memory; `with_open`: and from the open window.
+
+        The live memory is neither read nor changed, and goes on meanwhile. After each window an empty piece lets others have a
+        turn. ConfigError at once for more windows than `most_windows`.
+        """
+        if len(windows) > self.most_windows:
+            window_s = self._model.config.fusion.slices_per_window * SLICE_S
+            asked_s, most_s = len(windows) * window_s, self.most_windows * window_s
+            raise ConfigError(f"{asked_s:g} s are too many to recall: expected at most {most_s:g}; ask about less at a time")
+        self._spoken(question, False, schema, ())  # refused now, if at all
+        extra = self._open_window() if with_open else None
+        return self._recalled(windows, question, extra, schema)
+
+    def _recalled(
+        self, windows: Sequence[Stretch], question: str, extra: Tensor | None, schema: Mapping[str, Any] | None
+    ) -> Plan:
+        self._past = past = self._past or self._new_llm(self.passes)
+        past.reset()
+        for window in windows:
+            yield from past.appending(window.tokens, window.start_s, window.end_s)
+            yield ""
+        yield from _trimmed(past.answering(question, extra, self._max_answer_tokens, schema=schema))
+
+    def ask(
+        self,
+        question: str,
+        keep: bool = False,
+        schema: Mapping[str, Any] | None = None,
+        earlier: Sequence[Turn] = (),
+    ) -> Generator[str, None, None]:
         """Answer piece by piece; closing the generator early stops the answer. ConfigError at once for an impossible question.
 
         It rests on what was seen when its first piece is asked for. With `keep`, question and answer stay in memory and later
-        questions may refer to them. With a JSON `schema` the answer fills it, or ends with a ConfigError. RuntimeError from the
+        questions may refer to them. With a JSON `schema` the answer fills it, or ends with a ConfigError. `earlier` turns are
+        what a follow-up question refers to; a model that was not taught to converse does not read them. RuntimeError from the
         first piece while another answer is being written.
         """
-        return alone(self.passes, self.answering(question, keep, schema))
+        return alone(self.passes, self.answering(question, keep, schema, earlier))
 
-    def answering(self, question: str, keep: bool = False, schema: Mapping[str, Any] | None = None) -> Plan:
+    def answering(
+        self,
+        question: str,
+        keep: bool = False,
+        schema: Mapping[str, Any] | None = None,
+        earlier: Sequence[Turn] = (),
+    ) -> Plan:
         """The same as a plan, to be carried out beside those of other sessions. ConfigError at once, as from `ask`."""
-        make = partial(self._spoken, question, keep, schema)
+        make = partial(self._spoken, question, keep, schema, earlier if self._model.config.llm.converses else ())
         make()  # refused now, if at all
         return self._answer(make)
 
@@ -184,10 +258,11 @@ class Session:
         windows = None if back_s is None else math.ceil(back_s / (fusion.slices_per_window * SLICE_S))
         return self._llm.probability(questions, self._open_window(), windows and windows * fusion.tokens_per_window)
 
-    def perceived(self) -> str:
-        """One line of what is seen, heard and was last said, as the model puts it; a question like any other."""
+    def perceived(self) -> Perceived:
+        """What is seen, heard and was last said, as the model puts it; questions like any other."""
         seen, heard, said = ("".join(self.ask(question)) for question in NOW)
-        return f"sees {seen}; hears {heard}; last said: {said}"
+        text = f"sees {seen}; hears {heard}; last said: {said}"
+        return Perceived("perceived", self.heard_until_s, text, sees=seen, hears=heard, said=said)
 
     def reset(self, keep_clock: bool = False) -> None:
         """Forget the stream; the next slice is slice 0 again or, with `keep_clock`, the one that was due.
@@ -206,8 +281,8 @@ class Session:
             return None
         return torch.cat([*(each.tokens for each in self._open), self._encoder.read_out()])
 
-    def _spoken(self, question: str, keep: bool, schema: Mapping[str, Any] | None) -> Plan:
-        return self._llm.answering(question, self._open_window(), self._max_answer_tokens, keep, schema)
+    def _spoken(self, question: str, keep: bool, schema: Mapping[str, Any] | None, earlier: Sequence[Turn]) -> Plan:
+        return self._llm.answering(question, self._open_window(), self._max_answer_tokens, keep, schema, earlier)
 
     def _answer(self, make: Callable[[], Plan]) -> Plan:
         if self._is_answering:
@@ -222,8 +297,11 @@ class Session:
             self._catch_up()
 
     def _catch_up(self) -> None:
+        started_s, had_waited = time.perf_counter(), len(self._waiting)
         for _ in alone(self.passes, self.reading()):
             pass
+        if read := had_waited - len(self._waiting):
+            self.append_s = (time.perf_counter() - started_s) / read
 
 
 def _trimmed(plan: Plan) -> Plan:
@@ -269,6 +347,16 @@ def check_memory(model: Favor, free_bytes: int) -> None:
 
 def load_session(config: Config) -> Session:
     """A session with the configured model, engines and memory."""
+    return load_sessions(config)()
+
+
+def load_sessions(config: Config) -> Callable[..., Session]:
+    """A maker of such sessions, of another `context_s` if one is given. They share model, engines, passes and one thread."""
     model, tokenizer = load_model(config)
-    encoder = load_encoder(config, model, weights.read_manifest(config.weights or SHIPPED)["sha256"])
-    return Session(model, tokenizer, config.context_s, config.max_answer_tokens, encoder)
+    encoders = load_encoders(config, model, weights.read_manifest(config.weights or SHIPPED)["sha256"])
+    passes = Passes(model.llm)
+
+    def new(context_s: float = config.context_s) -> Session:
+        return Session(model, tokenizer, context_s, config.max_answer_tokens, encoders(), passes)
+
+    return new

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,15 @@ class Switches:
     def __init__(self, agent: Agent, path: Path) -> None:
         """Before the agent is entered: where privacy was on, no device is opened. `path` is the file of what was set."""
         self._agent, self._path, self._kept = agent, path, read(path)
+        self._configured = {watch.name for watch in agent.watches}
         if self._kept.get("privacy"):
             agent.begin_held()
 
     async def restore(self) -> None:
-        """Set the watches as they were; what is not as this version writes it is passed over."""
+        """Set the watches as they were, also those that were added; what is not as this version writes it is passed over."""
+        for added in self._kept.get("added", ()):
+            with suppress(TypeError, ConfigError):
+                self._agent.watch(Watch(**added))
         for watch in self._agent.watches:
             with suppress(KeyError, TypeError, ConfigError):
                 await self._agent.change(replace(watch, **self._kept["watches"][watch.name]))
@@ -42,7 +46,7 @@ class Switches:
             await turn(self._agent, text)
         else:
             await self._turn_watch(command, text)
-        self._keep()
+        self.keep()
 
     async def _turn_watch(self, command: str, text: str) -> None:
         _, name, *what = command.split("/")
@@ -54,11 +58,14 @@ class Switches:
         else:
             await self._agent.change(changed(watch, what[0], text))
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Write down how the agent is set now. DeviceError where it cannot be kept."""
         watches = {watch.name: {key: getattr(watch, key) for key in KEPT} for watch in self._agent.watches}
-        told = {"privacy": self._agent.is_held, "paused": self._agent.is_paused, "watches": watches}
+        added = [asdict(watch) for watch in self._agent.watches if watch.name not in self._configured]
+        told = {"privacy": self._agent.is_held, "paused": self._agent.is_paused, "watches": watches, "added": added}
         part = self._path.with_suffix(".part")
         try:
+            part.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(told), encoding="utf-8")
             part.replace(self._path)
         except OSError as error:

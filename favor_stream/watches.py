@@ -18,6 +18,7 @@ from favor_stream.records import SLICE_S, Phase, Sense, Watch, WatchEvent
 
 BACK_S = 30.0  # of the memory that watches see: what they ask for is there now or not
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
+LEVELS = 120  # slices, a minute, of which is kept how likely it was
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread
 
 
@@ -38,6 +39,7 @@ class Watching:
 
     def __init__(self, watch: Watch) -> None:
         self.watch, self.holds, self.suppressed = watch, False, 0
+        self.levels: deque[tuple[float, float]] = deque(maxlen=LEVELS)  # of the last slices: their end, and what `step` was given
         self._seen: deque[float] = deque(maxlen=slices(watch.hold_s))
         self._told: WatchEvent | None = None  # of the happening that has not ended
         self._quiet_until_s = -math.inf
@@ -45,6 +47,7 @@ class Watching:
     def step(self, chance: float, now: Now) -> list[WatchEvent]:
         """What is to be told after a slice in which it was so likely."""
         self._seen.append(chance)
+        self.levels.append((now.end_s, chance))
         if self._told:
             self._told = replace(self._told, confidence=max(self._told.confidence, chance))
         if not self.holds and self._agree([each >= self.watch.on for each in self._seen]):

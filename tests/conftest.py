@@ -17,6 +17,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads and a forked child
 
 # What `favor-stream tune` found on this machine has no say in tests.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="favor-cache-")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="favor-state-")  # and tests write nothing down for it
 
 REAL_PARTS_REQUIRED = os.environ.get("FAVOR_REQUIRE_REAL") == "1"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,36 +26,40 @@ pytest.importorskip("httpx2")
 import httpx2
 
 from favor_stream.web import access, history, serve
+from favor_stream.web.streams import Streams
 
 TOKEN = "a-token-of-the-test"
 PICTURES = "lavfi:testsrc=size=64x48:rate=4"
 
 
 @asynccontextmanager
-async def served(config: Config, **agent_settings: Any) -> AsyncIterator[tuple[Agent, Any]]:
-    """An agent, and a client that has the token."""
-    agent = Agent(PICTURES, config=config, **{"perceive_every": 0, **agent_settings})
-    with serve.listening("127.0.0.1", 0) as door:
-        serving = asyncio.create_task(serve.serve(agent, TOKEN, door))
-        async with (
-            asyncio.timeout(60),
-            httpx2.AsyncClient(base_url=serve.address(door), timeout=60, headers={"authorization": f"Bearer {TOKEN}"}) as client,
-        ):
-            try:
-                while (await client.get("/readyz")).status_code != 200:
-                    await asyncio.sleep(0.1)
-                yield agent, client
-            finally:
-                serving.cancel()
-                await asyncio.wait({serving})
+async def served(config: Config, perceive_every: int = 0) -> AsyncIterator[tuple[Streams, Any]]:
+    """Streams, the first of a test picture, and a client that has the token."""
+    async with Streams(config, perceive_every) as streams:
+        await streams.add([PICTURES], "test")
+        with serve.listening("127.0.0.1", 0) as door:
+            hosting = asyncio.create_task(serve.host(streams, TOKEN, door))
+            bearer = {"authorization": f"Bearer {TOKEN}"}
+            async with (
+                asyncio.timeout(60),
+                httpx2.AsyncClient(base_url=serve.address(door), timeout=60, headers=bearer) as client,
+            ):
+                try:
+                    while (await client.get("/readyz")).status_code != 200:
+                        await asyncio.sleep(0.1)
+                    yield streams, client
+                finally:
+                    hosting.cancel()
+                    await asyncio.wait({hosting})
 
 
-def ran(config: Config, calls: Any, **agent_settings: Any) -> Any:
-    """What `calls(agent, client)` returns."""
+def ran(config: Config, calls: Any, **settings: Any) -> Any:
+    """What `calls(agent, client)` returns; with the state of no other test."""
 
     async def run() -> Any:
-        async with served(config, **agent_settings) as (agent, client):
-            return await calls(agent, client)
+        with tempfile.TemporaryDirectory() as state:
+            async with served(replace(config, state=Path(state)), **settings) as (streams, client):
+                return await calls(streams.find().agent, client)
 
     return asyncio.run(run())
 
@@ -328,19 +333,19 @@ def test_history_keeps_the_last_and_wakes_whoever_follows(config: Config, monkey
     monkeypatch.setattr(history, "QUIET_S", 0.01)
 
     async def run() -> tuple[list[int], list[int | None]]:
-        agent = Agent(PICTURES, config=config)
-        kept = history.History(agent)
-        running = asyncio.create_task(kept.run())
-        for number in range(5):
-            agent.publish(Event("lost", float(number), "gone"))
-        await asyncio.sleep(0.05)
-        followed: list[int | None] = []
-        async for entry in kept.follow(3):
-            followed.append(entry.number if entry else None)
-            if len(followed) == 3:
-                break
-        running.cancel()
-        await asyncio.wait({running})
-        return [entry.number for entry in kept.after(0)], followed
+        async with Agent(PICTURES, config=config, perceive_every=0) as agent:
+            kept = history.History(agent)
+            running = asyncio.create_task(kept.run())
+            for number in range(5):
+                agent.publish(Event("lost", float(number), "gone"))
+            await asyncio.sleep(0.05)
+            followed: list[int | None] = []
+            async for entry in kept.follow(3):
+                followed.append(entry.number if entry else None)
+                if len(followed) == 3:
+                    break
+            running.cancel()
+            await asyncio.wait({running})
+            return [entry.number for entry in kept.after(0)], followed
 
     assert asyncio.run(run()) == ([3, 4, 5], [4, 5, None])

@@ -42,6 +42,11 @@ class Drift:
         return self._seconds[-1][1] if self._seconds else None
 
     @property
+    def least_delay_s(self) -> float:
+        """The same of the whole past that is kept, with the second that runs; infinite before anything has arrived."""
+        return min(delay_s for _, delay_s in (*self._seconds, self._least))
+
+    @property
     def ppm(self) -> float | None:
         """How much faster the device's clock runs, in parts per million; None before EVIDENCE_S."""
         if len(self._seconds) < EVIDENCE_S:

@@ -106,6 +106,7 @@ class LlmConfig:
     rope_theta: float = 10_000.0
     look_back: int | None = None  # tokens before its window that a remembered token may see; None: all
     lora_rank: int = 0  # on q, k, v and o; 0: all weights are trained
+    converses: bool = False  # whether it was trained to be asked behind earlier questions and their answers
 
 
 @dataclass(frozen=True, slots=True)

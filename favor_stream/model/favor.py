@@ -48,6 +48,9 @@ class FavorState:
     window: WindowState
 
 
+Sensed = tuple[Tensor, Tensor, AudioState | WhisperState]  # of one slice: seen, heard, and the state of hearing after it
+
+
 class Fusion(nn.Module):
     """Encoder tokens of slices -> tokens of the LLM."""
 
@@ -115,14 +118,24 @@ class Favor(nn.Module):
         picture: uint8 [B, height, width, 3] or None; sound: float32 [B, 8000]. Order: the slice's own tokens, then the
         window's if it closed.
         """
+        seen, heard, audio = self.sense(picture, sound, state)
+        return self.fuse(seen, heard, FavorState(audio, state.window))
+
+    @torch.inference_mode()
+    def sense(self, picture: Tensor | None, sound: Tensor, state: FavorState) -> Sensed:
+        """The first half of a step: what the encoders give, seen [B, 32, Dv] and heard [B, 25, Da], and the audio's new state."""
         heard, audio = cast(Hearing, self.audio).step(sound.to(self.device), state.audio)
-        seen = self.see(picture, sound.shape[0])
+        return self.see(picture, sound.shape[0]), heard, audio
+
+    @torch.inference_mode()
+    def fuse(self, seen: Tensor, heard: Tensor, state: FavorState) -> tuple[Tensor, FavorState]:
+        """The second half: the slice joins its window in the Q-Former; tokens and state as `step` returns them."""
         pairs = self.fusion.pair(seen[:, None], heard[:, None])[:, 0]
         final, window = self.fusion.qformer.step(pairs, state.window)
         resolutions = ([1] if self.config.fusion.queries_of(1) else []) + [self.config.fusion.slices_per_window]
         tokens = [self.fusion.project(x, resolution) for x, resolution in zip(final, resolutions, strict=False)]
-        nothing = pairs.new_zeros(sound.shape[0], 0, self.config.llm.width)
-        return torch.cat([nothing, *tokens], 1), FavorState(audio, window)
+        nothing = pairs.new_zeros(len(pairs), 0, self.config.llm.width)
+        return torch.cat([nothing, *tokens], 1), FavorState(state.audio, window)
 
     @torch.inference_mode()
     def read_out(self, state: FavorState) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Literal
 from favor_stream import payload
 from favor_stream.agent import Agent
 from favor_stream.health import Health
-from favor_stream.records import Event, Evidence, WatchEvent
+from favor_stream.records import Event, Evidence, Perceived, WatchEvent
 
-KEPT = 500  # events
+KEPT = 1000  # events
 QUIET_S = 15.0  # after which somebody who follows is told that there is nothing new
 
 
@@ -33,16 +33,18 @@ class History:
     """
 
     def __init__(self, agent: Agent) -> None:
-        self.health, self._events = Health(), agent.events()
+        self.health, self._agent, self._events = Health(), agent, agent.events()
         self._kept: deque[Entry] = deque(maxlen=KEPT)
         self._added = asyncio.Event()  # set, and replaced, after each event
 
     async def run(self) -> None:
+        """Once the agent is entered."""
         number = 0
         async for event in self._events:
             self.health.note(event)
             number += 1
-            self._kept.append(Entry(number, event, shown(event)))
+            told = {"number": number, "at": payload.utc(self._agent.utc(event.time_s)), **shown(event)}
+            self._kept.append(Entry(number, event, told))
             added, self._added = self._added, asyncio.Event()
             added.set()
 
@@ -76,7 +78,9 @@ class History:
 
 
 def shown(event: Event) -> payload.Json:
-    """As on a broker, but for where the evidence is."""
+    """As on a broker, but for where the evidence is, and what is perceived in its parts."""
+    if isinstance(event, Perceived):
+        return {**payload.news(event), "sees": event.sees, "hears": event.hears, "said": event.said}
     if not isinstance(event, WatchEvent):
         return payload.news(event)
     told = {"kind": event.kind, "time_s": event.time_s, "text": event.text, **payload.event(event, datetime.now(UTC))}

@@ -1,0 +1,121 @@
+"""Pictures and sound that somebody brings: a browser, a program over a connection. It knows no connection.
+
+What is brought waits here for a thread that decodes it: pictures in a few places, the oldest giving way, sound in many more, for
+a picture may be missed and a word may not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from threading import Condition
+from typing import Self
+
+from favor_stream.capture import LiveSource, OnEvent
+from favor_stream.capture.clock import Drift, SoundLine
+from favor_stream.capture.container import PictureTrack
+from favor_stream.clip import frame_of
+from favor_stream.errors import DeviceError
+from favor_stream.records import RATE, Sound
+from favor_stream.ring import Ring
+
+MOST_PICTURES, MOST_SOUNDS = 4, 512  # that wait; of sound whose pieces last 32 ms, 16 s
+WAKE_S = 0.2  # how long it takes at most to see that the source is left
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A picture or some sound."""
+
+    captured_s: float  # it, or the last of the sound, on the monotonic clock
+    jpeg: bytes = b""
+    sound: Sound | None = None  # [samples] at RATE
+
+
+class Inlet:
+    """Where it is brought to, from one thread, at any time: what comes while no source is open is dropped."""
+
+    def __init__(self, name: str, sound: bool = True, pictures: bool = True) -> None:
+        self.name, self.sound, self.pictures = name, sound, pictures
+        self.drift = Drift()  # of the bringer's clock
+        self.left_s: float | None = time.monotonic()  # since when nobody brings anything; None: somebody does
+        self._source: BroughtIn | None = None
+
+    def open(self, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> BroughtIn:
+        """The source that a stream enters; after it was left, another one may be opened."""
+        self._source = BroughtIn(self, ring, on_event, pictures_per_s)
+        return self._source
+
+    def put_picture(self, jpeg: bytes, captured_s: float) -> None:
+        """A picture and when it was captured, by the bringer's clock."""
+        self._put(Brought(self._mapped_s(captured_s), jpeg=jpeg))
+
+    def put_sound(self, sound: Sound, ended_s: float) -> None:
+        """The next samples at RATE, without gaps, and when the last of them was captured, by the bringer's clock."""
+        self._put(Brought(self._mapped_s(ended_s), sound=sound))
+
+    @property
+    def offset_s(self) -> float:
+        """The monotonic clock's time minus the bringer's: what the quickest delivery of the last minute took is taken as none."""
+        return self.drift.least_delay_s
+
+    def _mapped_s(self, captured_s: float) -> float:
+        self.drift.add(captured_s, time.monotonic())
+        return captured_s + self.offset_s
+
+    def _put(self, brought: Brought) -> None:
+        if self._source is not None:
+            self._source.put(brought)
+
+
+class BroughtIn(LiveSource):
+    """Lost when nothing is brought for a while, found when something is."""
+
+    def __init__(self, inlet: Inlet, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> None:
+        super().__init__(inlet.name, ring, on_event)
+        self.unreadable = 0  # pictures that were none
+        self._inlet, self._samples = inlet, 0
+        self._line, self._track = SoundLine(ring), PictureTrack(pictures_per_s, usual_fps=pictures_per_s)
+        self._changed = Condition()
+        self._pictures_waiting: deque[Brought] = deque(maxlen=MOST_PICTURES)
+        self._sound_waiting: deque[Brought] = deque(maxlen=MOST_SOUNDS)
+
+    def __enter__(self) -> Self:
+        self._expect(self._inlet.sound, self._inlet.pictures)
+        return super().__enter__()
+
+    def put(self, brought: Brought) -> None:
+        """From any thread; never waits."""
+        with self._changed:
+            (self._pictures_waiting if brought.sound is None else self._sound_waiting).append(brought)
+            self._changed.notify()
+
+    def _fill(self) -> None:
+        while not self._leaving.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._pictures_waiting or self._sound_waiting, WAKE_S)
+                brought = [*self._sound_waiting, *self._pictures_waiting]
+                self._sound_waiting.clear()
+                self._pictures_waiting.clear()
+            for each in brought:
+                self._alive()
+                if each.sound is None:
+                    self._show(each.jpeg, each.captured_s)
+                else:
+                    self._hear(each.sound, each.captured_s)
+
+    def _hear(self, sound: Sound, ended_s: float) -> None:
+        """Its place is counted; where the count and the bringer's clock part, the clock is right."""
+        self._put_sound(self._line, sound, self._samples / RATE, ended_s)
+        self._samples += len(sound)
+
+    def _show(self, jpeg: bytes, captured_s: float) -> None:
+        try:
+            picture, time_s = self._track.see(frame_of(jpeg), captured_s, captured_s)
+        except DeviceError:
+            self.unreadable += 1
+            return
+        self.pictures_thinned = self._track.thinned
+        if picture is not None:
+            self._put_picture(picture, time_s)

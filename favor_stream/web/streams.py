@@ -1,0 +1,169 @@
+"""The streams of one server: each an agent with a memory of its own, all on one model. They come and go while it runs.
+
+It knows agents and the folder where what must last is kept; it knows no connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Self
+
+from favor_stream.agent import Agent
+from favor_stream.capture.inlet import Inlet
+from favor_stream.config import Config, state_folder
+from favor_stream.errors import ConfigError, FavorError
+from favor_stream.metrics import Figures
+from favor_stream.mind import Mind
+from favor_stream.recall import journal_file
+from favor_stream.records import NAME, name_of
+from favor_stream.switches import Switches
+from favor_stream.web.history import History
+
+MOST_STREAMS = 8
+GRACE_S, TIDY_S = 60.0, 2.0  # for which a stream waits for its browser to come back, and how often that is looked at
+MOST_ASKING = 16  # whose answers are written or waited for
+
+
+class NotThereError(ConfigError):
+    """Somebody asks for what is not there, or not any more."""
+
+
+class BusyError(FavorError):
+    """More is asked for at once than can wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One agent, what it told lately, and how it is set."""
+
+    name: str
+    agent: Agent
+    history: History
+    figures: Figures
+    switches: Switches
+    inlet: Inlet | None  # of one that a browser brings
+    left: AsyncExitStack  # to be closed when it goes
+
+
+class Streams:
+    """Entered and left as a whole. One event loop only."""
+
+    def __init__(self, config: Config, perceive_every: int = 2) -> None:
+        """`perceive_every` slices each stream tells what it perceives, 0: never."""
+        self._perceive_every = perceive_every
+        self._config, self._mind = config, Mind(config)
+        self._all: dict[str, Stream] = {}
+        self._coming: set[str] = set()  # names of those that are being entered
+        self._asking = 0
+
+    async def __aenter__(self) -> Self:
+        await self._mind.__aenter__()
+        self._tidying = asyncio.create_task(self._tidy(), name="tidy")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await _ended(self._tidying)
+        for name in list(self._all):
+            await self.remove(name)
+        await self._mind.close()
+
+    @property
+    def all(self) -> list[Stream]:
+        return list(self._all.values())
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A place among those who ask. BusyError where there is none left."""
+        if self._asking >= MOST_ASKING:
+            raise BusyError(f"{MOST_ASKING} questions are being answered, which is as many as can wait; ask again in a second")
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    @property
+    def mind(self) -> Mind:
+        return self._mind
+
+    def find(self, name: str = "") -> Stream:
+        """The stream of that name; "" is the first. NotThereError where there is none."""
+        if not name and self._all:
+            return next(iter(self._all.values()))
+        if name not in self._all:
+            known = ", ".join(self._all) or "none is open; add one, or open the page and let it use your camera"
+            raise NotThereError(f"no stream is called {name!r}; expected one of: {known}")
+        return self._all[name]
+
+    async def add(self, sources: Sequence[str], name: str = "") -> Stream:
+        """Opens devices or films as one stream. ConfigError for a name that is taken or cannot be, DeviceError for a source."""
+        return await self._enter(name or name_of(sources[0].rpartition("/")[2])[:32], sources, self._config, None)
+
+    async def bring(self, inlet: Inlet) -> Stream:
+        """Opens a stream of what somebody brings. Who brings sound may ask aloud, where there is somebody to hear it."""
+        config = replace(self._config, voice=inlet.sound and find_spec("silero_vad") is not None)
+        return await self._enter(inlet.name, [inlet], config, inlet)
+
+    async def remove(self, name: str) -> None:
+        """Closes its devices and forgets its memory; its journal stays. NotThereError where there is none."""
+        stream = self.find(name)
+        del self._all[stream.name]
+        await stream.left.aclose()
+
+    async def _tidy(self) -> None:
+        """Removes what a browser brought that has not come back."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            latest_s = time.monotonic() - GRACE_S
+            for stream in self.all:
+                if stream.inlet and stream.inlet.left_s is not None and stream.inlet.left_s < latest_s:
+                    await self.remove(stream.name)
+
+    async def _enter(self, name: str, sources: Sequence[str | Inlet], config: Config, inlet: Inlet | None) -> Stream:
+        if not NAME.fullmatch(name):
+            raise ConfigError(f"a stream cannot be called {name!r}; expected small letters, digits and _")
+        if name in self._all or name in self._coming:
+            raise ConfigError(f"a stream is called {name!r} already; give another name, or remove that one first")
+        if len(self._all) + len(self._coming) >= MOST_STREAMS:
+            raise ConfigError(f"{MOST_STREAMS} streams are open, which is as many as there can be; remove one first")
+        self._coming.add(name)
+        try:
+            async with AsyncExitStack() as stack:
+                stream = await self._entered(stack, name, sources, config, inlet)
+                self._all[name] = replace(stream, left=stack.pop_all())
+        finally:
+            self._coming.discard(name)
+        return self._all[name]
+
+    async def _entered(
+        self, stack: AsyncExitStack, name: str, sources: Sequence[str | Inlet], config: Config, inlet: Inlet | None
+    ) -> Stream:
+        folder = config.state or state_folder()
+        written = [source if isinstance(source, str) else source.name for source in sources]
+        journal = journal_file(folder, written) if config.journal else None
+        agent = Agent(*sources, config=config, perceive_every=self._perceive_every, mind=self._mind, journal=journal)
+        history, figures = History(agent), Figures(agent)  # before entering, so that nothing is missed
+        switches = Switches(agent, folder / f"stream-{name}.json")
+        await stack.enter_async_context(agent)
+        await switches.restore()
+        for work in (history.run(), figures.count()):
+            task = asyncio.create_task(work, name="keep")
+            stack.push_async_callback(_ended, task)
+        return Stream(name, agent, history, figures, switches, inlet, stack)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def new_name() -> str:
+    """Of a stream that a browser brings."""
+    return f"browser_{secrets.token_hex(4)}"
