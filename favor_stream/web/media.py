@@ -25,7 +25,7 @@ from favor_stream.records import Sound
 from favor_stream.ring import PACKED_PER_S
 from favor_stream.web.access import Bucket
 from favor_stream.web.chosen import all_streams, wrong
-from favor_stream.web.streams import Stream, Streams, new_name
+from favor_stream.web.streams import BROUGHT, Stream, Streams, new_name
 
 HEADER = struct.Struct("<Bd")
 SOUND, PICTURE = 1, 2
@@ -87,13 +87,13 @@ async def started(socket: WebSocket) -> Start:
 
 
 async def opened(streams: Streams, start: Start) -> Stream:
-    """A new stream, or the one that this browser had."""
-    old = next((each for each in streams.all if each.name == start.stream and each.inlet), None)
+    """A new stream, or the one that this browser had; after a restart that too, with what its journal remembers."""
+    old = next((each for each in streams.all if each.name == start.stream), None)
     if old is None:
-        return await streams.bring(Inlet(new_name(), start.sound, start.pictures))
-    assert old.inlet is not None
-    if old.inlet.left_s is None:
-        raise ConfigError(f"{old.name} is brought by another tab; leave `stream` out for one of your own")
+        name = start.stream if BROUGHT.fullmatch(start.stream) else new_name()
+        return await streams.bring(Inlet(name, start.sound, start.pictures))
+    if old.inlet is None or old.inlet.left_s is None:
+        raise ConfigError(f"{old.name} is brought by somebody else; leave `stream` out for one of your own")
     return old
 
 

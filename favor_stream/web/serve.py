@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from favor_stream.web.streams import Streams
 
 LAST_PORT = 65_535
 LEAVING_S = 1  # that connections are given to end
+log = logging.getLogger("uvicorn.error")
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -43,6 +45,8 @@ def run(sources: Sequence[str], config: Config, host: str, port: int, tls: Tls |
 
     Without sources it waits for browsers that bring their own.
     """
+    if config.mqtt or config.webhook:
+        print("favor-stream: serve tells no broker and no webhook; favor-stream live does", file=sys.stderr)
     token = token_in(config.state or state_folder())
     with listening(host, port) as door:
         asyncio.run(serve(sources, config, token, door, tls))
@@ -60,7 +64,14 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Ends when it is told to and lets who started it clean up: uvicorn's own would raise the signal once more."""
+    """Ends when it is told to and lets who started it clean up: uvicorn's own would raise the signal once more.
+
+    Who follows events is cut off then, which is no error.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -81,6 +81,13 @@ async def status(stream: Chosen) -> dict[str, Any]:
     return {**described(stream), **figures(stream.agent)}
 
 
+@routes.get("/v1/past")
+async def past(stream: Chosen) -> dict[str, Any]:
+    """`written_down`: from when to when can be asked about; null where nothing is."""
+    reach = await stream.agent.past()
+    return {"written_down": reach and [payload.utc(at) for at in reach]}
+
+
 @routes.put("/v1/privacy")
 async def keep_private(switch: Switch, stream: Chosen) -> dict[str, Any]:
     """On, over a restart too: every device is closed, and what was kept of pictures and sound is dropped."""

@@ -6,6 +6,7 @@ It knows agents and the folder where what must last is kept; it knows no connect
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,9 @@ from favor_stream.switches import Switches
 from favor_stream.web.history import History
 
 MOST_STREAMS = 8
-GRACE_S, TIDY_S = 60.0, 2.0  # for which a stream waits for its browser to come back, and how often that is looked at
+GRACE_S, HELD_S = 60.0, 3600.0  # for which a stream waits for its browser to come back; and where privacy is on
+TIDY_S = 2.0  # how often that is looked at
+BROUGHT = re.compile(r"browser_[0-9a-f]{8}")  # names of streams that browsers bring
 MOST_ASKING = 16  # whose answers are written or waited for
 
 
@@ -121,9 +124,9 @@ class Streams:
         """Removes what a browser brought that has not come back."""
         while True:
             await asyncio.sleep(TIDY_S)
-            latest_s = time.monotonic() - GRACE_S
             for stream in self.all:
-                if stream.inlet and stream.inlet.left_s is not None and stream.inlet.left_s < latest_s:
+                patience_s = HELD_S if stream.agent.is_held else GRACE_S
+                if stream.inlet and stream.inlet.left_s is not None and stream.inlet.left_s < time.monotonic() - patience_s:
                     await self.remove(stream.name)
 
     async def _enter(self, name: str, sources: Sequence[str | Inlet], config: Config, inlet: Inlet | None) -> Stream:
@@ -165,5 +168,5 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def new_name() -> str:
-    """Of a stream that a browser brings."""
+    """Of a stream that a browser brings, as BROUGHT has it."""
     return f"browser_{secrets.token_hex(4)}"

@@ -1,104 +1,95 @@
-// The page: what is perceived and what happened as it comes, questions, watches. It calls this server and nobody else.
+// The page: which stream it is about, what is perceived and what happened as it comes, how the agent is.
 
-const STATUS_EVERY_MS = 1000;
-const MOST_LINES = 200; // of talk and of events; the oldest leave
+import { address, at, call, chosen, clock, dateOf, epoch, made, shorten } from "/call.js";
+import { brought, isOwn, link, ownName, start, suspend } from "/camera.js";
+import { answered, forgetDialogue, heard } from "/talk.js";
+import { answeredAt, clearLine, happened, movedTo, perceived } from "/timeline.js";
+import { showWatches } from "/watches.js";
 
-const at = (id) => document.getElementById(id);
+const EVERY_MS = 1000;
+const SOURCES_EVERY = 3; // of these
+const MOST_EVENTS = 200; // on the page; the oldest leave
 
-function made(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
+let events = null; // what is followed
+let lastAnswer = null;
+
+// Streams.
+
+function choose(name) {
+  if (chosen.stream === name && events) return;
+  chosen.stream = name;
+  if (at("stream").value !== name) at("stream").value = name;
+  events?.close();
+  at("events").replaceChildren();
+  clearLine();
+  forgetDialogue();
+  showPicture(false);
+  events = new EventSource(address("/v1/events/stream"));
+  events.onmessage = (message) => show(JSON.parse(message.data));
+  turn();
 }
 
-async function call(method, path, body) {
-  const answer = await fetch(path, {
-    method,
-    headers: body === undefined ? {} : { "content-type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
-  return answer;
-}
-
-// Asking: the answer is written as its pieces come; Stop, Escape and the next question end it.
-
-let asking = null;
-
-async function ask(question) {
-  asking?.abort();
-  const mine = (asking = new AbortController());
-  const line = made("div", "turn");
-  const answer = made("div", "answer");
-  line.append(made("div", "question", question), answer);
-  at("talk").append(line);
-  shorten(at("talk"), "firstChild");
-  at("stop").hidden = false;
-  try {
-    for await (const told of pieces(question, mine.signal)) {
-      if (told.error) throw new Error(told.error.message);
-      if (told.piece !== undefined) answer.textContent += told.piece;
-      else line.append(times(told));
-      at("talk").scrollTop = at("talk").scrollHeight;
-    }
-  } catch (error) {
-    const stopped = error.name === "AbortError";
-    line.append(made("div", stopped ? "times" : "wrong", stopped ? "stopped" : error.message));
-  } finally {
-    if (asking === mine) at("stop").hidden = true;
+async function showSources() {
+  const { sources } = await (await call("GET", "/v1/sources")).json();
+  const names = sources.map((source) => source.name);
+  const select = at("stream");
+  if (names.join() !== [...select.options].map((option) => option.value).join()) {
+    select.replaceChildren(...sources.map((source) => new Option(labelOf(source), source.name)));
+    select.value = chosen.stream;
+  }
+  if (!names.includes(chosen.stream) || !events) {
+    if (names.length) choose(names[0]);
+    else noStream();
   }
 }
 
-async function* pieces(question, signal) {
-  const answer = await fetch("/v1/ask", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ question, stream: true }),
-    signal,
-  });
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let unread = "";
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    const events = (unread + read.value).split("\n\n");
-    unread = events.pop();
-    for (const event of events) yield JSON.parse(event.replace(/^data: /, ""));
-  }
+function labelOf(source) {
+  if (source.name === ownName()) return "your camera and microphone";
+  return source.is_brought ? `${source.name} (another browser's)` : `${source.name}: ${source.sources.join(" + ")}`;
 }
 
-function times(told) {
-  const { first_token: first, total } = told.latency_ms;
-  return made("div", "times", `of ${clock(told.heard_until_s)}; first word after ${first} ms, all after ${total} ms`);
+function noStream() {
+  events?.close();
+  events = null;
+  chosen.stream = "";
+  at("state").textContent = "no stream yet: press “Use my camera and microphone”";
+  at("state").className = "";
+  at("picture").hidden = true;
 }
 
-at("asking").addEventListener("submit", (event) => {
-  event.preventDefault();
-  ask(at("question").value);
-  at("question").value = "";
+at("stream").addEventListener("change", () => choose(at("stream").value));
+brought.addEventListener("started", async ({ detail }) => {
+  await showSources();
+  choose(detail);
 });
-at("stop").addEventListener("click", () => asking?.abort());
-document.addEventListener("keydown", (event) => event.key === "Escape" && asking?.abort());
+brought.addEventListener("ended", ({ detail }) => {
+  fetch(`/v1/sources/${detail}`, { method: "DELETE", keepalive: true }).then(() => detail === chosen.stream && showSources());
+});
 
 // Events.
 
-function listen() {
-  const events = new EventSource("/v1/events/stream");
-  events.onmessage = (message) => show(JSON.parse(message.data));
-}
-
 function show(event) {
   if (event.kind === "perceived") {
-    at("perceived").textContent = event.text || "nothing";
-    return;
+    for (const part of ["sees", "hears", "said"]) at(part).textContent = event[part] || "nothing";
+    return perceived(event);
   }
+  if (event.kind === "watch") happened(event);
+  if (event.kind === "answer") {
+    heard(event);
+    answeredAt(event.time_s, "", event.text);
+  }
+  at("events").prepend(lineOf(event));
+  shorten(at("events"), "lastChild", MOST_EVENTS);
+}
+
+function lineOf(event) {
   const line = made("li");
-  const words = event.kind === "watch" ? happening(event) : made("span", "", event.text);
-  line.append(made("time", "", clock(event.time_s)), words);
-  if (event.snapshot) line.append(link(event.snapshot.url, "picture"));
-  if (event.clip) line.append(link(event.clip.url, "clip"));
-  at("events").prepend(line);
-  shorten(at("events"), "lastChild");
+  const time = made("time", "", clock(new Date(event.at)));
+  time.dateTime = event.at;
+  line.append(time, event.kind === "watch" ? happening(event) : made("span", "", event.text));
+  if (event.snapshot) line.append(linkTo(event.snapshot.url, "picture"));
+  if (event.clip) line.append(linkTo(event.clip.url, "clip"));
+  return line;
 }
 
 function happening(event) {
@@ -106,59 +97,16 @@ function happening(event) {
   return made("span", "watch", `${event.summary}: ${phase} (${Math.round(event.confidence * 100)} %)`);
 }
 
-function link(address, text) {
-  const made_link = made("a", "", text);
-  made_link.href = address;
-  made_link.target = "_blank";
-  return made_link;
+function linkTo(path, text) {
+  const element = made("a", "", text);
+  element.href = address(path);
+  element.target = "_blank";
+  return element;
 }
 
-function shorten(list, oldest) {
-  while (list.children.length > MOST_LINES) list[oldest].remove();
-}
-
-function clock(seconds) {
-  return `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
-}
-
-// Watches.
-
-async function showWatches() {
-  const { watches } = await (await call("GET", "/v1/watches")).json();
-  at("watches").replaceChildren(...watches.map(watchLine));
-}
-
-function watchLine(watch) {
-  const line = made("li");
-  const box = made("input");
-  box.type = "checkbox";
-  box.checked = watch.is_on;
-  box.id = `watch-${watch.name}`;
-  box.addEventListener("change", () => changed("PATCH", watch.name, { is_on: box.checked }));
-  const label = made("label", "", watch.question);
-  label.htmlFor = box.id;
-  const remove = made("button", "", "Remove");
-  remove.type = "button";
-  remove.ariaLabel = `Remove ${watch.question}`;
-  remove.addEventListener("click", () => changed("DELETE", watch.name));
-  line.append(box, label, made("span", "times", `from ${watch.on}, until ${watch.off}`), remove);
-  return line;
-}
-
-async function changed(method, name, body) {
-  at("trouble").textContent = "";
-  try {
-    await call(method, name === undefined ? "/v1/watches" : `/v1/watches/${name}`, body);
-  } catch (error) {
-    at("trouble").textContent = error.message;
-  }
-  await showWatches();
-}
-
-at("watching").addEventListener("submit", (event) => {
-  event.preventDefault();
-  changed("POST", undefined, { question: at("sentence").value });
-  at("sentence").value = "";
+answered.addEventListener("answer", ({ detail }) => {
+  lastAnswer = detail.latency_ms;
+  answeredAt(detail.rests_on_s[1], detail.question, detail.text);
 });
 
 // How the agent is.
@@ -166,47 +114,85 @@ at("watching").addEventListener("submit", (event) => {
 async function showStatus() {
   try {
     const status = await (await call("GET", "/v1/status")).json();
+    epoch.ms = Date.parse(status.heard_until) - status.heard_until_s * 1000;
     at("state").textContent = `${status.sources.join(" + ")}: ${[status.state, status.reason].filter(Boolean).join(", ")}`;
     at("state").className = status.state;
-    showPrivacy(status.is_held);
+    showPicture(status.is_held);
     showFigures(status);
+    movedTo(status.heard_until_s);
   } catch (error) {
     at("state").textContent = `no answer from the agent (${error.message}); trying again`;
     at("state").className = "lost";
   }
 }
 
-function showPrivacy(isHeld) {
+function showPicture(isHeld) {
   at("privacy").ariaPressed = String(isHeld);
   at("dark").hidden = !isHeld;
-  at("picture").hidden = isHeld;
+  at("own").hidden = isHeld || !isOwn() || !at("own").srcObject;
+  at("picture").hidden = isHeld || !at("own").hidden;
+  const wanted = at("picture").hidden ? "data:," : address("/v1/picture.mjpeg");
+  if (at("picture").getAttribute("src") !== wanted) at("picture").src = wanted;
 }
 
 function showFigures(status) {
   const [first, last] = status.remembered_s;
+  const engines = new Set(Object.values(status.engines));
   const figures = {
-    time: clock(status.heard_until_s),
+    time: clock(dateOf(status.heard_until_s)),
     behind: `${status.lag_s.toFixed(1)} s`,
     "of real time": status.real_time_factor.toFixed(2),
-    "pictures dropped": `${status.pictures_dropped} of ${status.pictures_in}`,
+    pictures: `${status.pictures_in} in, ${status.pictures_used} used, ${status.pictures_dropped} dropped`,
     remembered: `${(last - first).toFixed(0)} s`,
     memory: `${status.tokens} of ${status.budget_tokens} tokens`,
+    process: status.resident_bytes ? `${Math.round(status.resident_bytes / 1e6)} MB` : "",
+    engines: engines.size === 1 ? [...engines][0] : Object.entries(status.engines).map((pair) => pair.join(" ")).join(", "),
+    "last answer": lastAnswer ? spent(lastAnswer) : "",
+    "your link": isOwn() ? linkFigures() : "",
   };
-  at("figures").replaceChildren(
-    ...Object.entries(figures).map(([name, value]) => {
-      const pair = made("div");
-      pair.append(made("dt", "", name), made("dd", "", value));
-      return pair;
-    }),
-  );
+  at("figures").replaceChildren(...Object.entries(figures).filter(([, value]) => value).map(pairOf));
+}
+
+function spent(latency) {
+  const { capture, encode, fuse, append, wait, first_token: first, total } = latency;
+  const ms = (value) => `${Math.round(value)} ms`;
+  return `seen ${ms(capture)} ago, encoded in ${ms(encode)}, Q-Former ${ms(fuse)}, append ${ms(append)}, waited ${ms(wait)}, first token ${ms(first - wait)}, rest ${ms(total - first)}`;
+}
+
+function linkFigures() {
+  const clocks = link.drift_ppm === null ? "" : `, clock ${link.drift_ppm.toFixed(0)} ppm`;
+  return link.rtt_ms === null ? "" : `${Math.round(link.rtt_ms)} ms round trip${clocks}, ${link.left_out} pictures left out`;
+}
+
+function pairOf([name, value]) {
+  const pair = made("div");
+  pair.append(made("dt", "", name), made("dd", "", value));
+  return pair;
+}
+
+async function showPast() {
+  const { written_down: reach } = await (await call("GET", "/v1/past")).json();
+  at("written").textContent = reach ? `can be asked about since ${new Date(reach[0]).toLocaleString([], { hour12: false })}` : "";
 }
 
 at("privacy").addEventListener("click", async () => {
-  await call("PUT", "/v1/privacy", { on: at("privacy").ariaPressed !== "true" });
+  const isOn = at("privacy").ariaPressed !== "true";
+  await call("PUT", "/v1/privacy", { on: isOn });
+  if (isOwn()) await (isOn ? suspend() : start()); // the camera's own light goes out too
   await showStatus();
 });
 
-listen();
-showWatches();
-showStatus();
-setInterval(showStatus, STATUS_EVERY_MS);
+let turns = 0;
+
+async function turn() {
+  if (turns++ % SOURCES_EVERY === 0) {
+    await showSources().catch(() => {}); // told by the status
+    if (chosen.stream) await showPast().catch(() => {});
+  }
+  if (!chosen.stream) return;
+  await Promise.all([showStatus(), showWatches().catch(() => {})]);
+}
+
+await showSources().catch(() => {});
+turn();
+setInterval(turn, EVERY_MS);
