@@ -391,10 +391,13 @@ class Agent:
         reply.latency.encode_s, reply.latency.fuse_s = self._session.took_s
         reply.latency.append_s = self._session.append_s
         try:
-            while (piece := await self._compute(lambda: next(pieces, None))) is not None:
-                if not reply.text:
+            piece: str | None = ""
+            while piece is not None:
+                piece = await self._compute(lambda: next(pieces, None))
+                if not reply.text:  # also where the answer is that there is nothing to say
                     reply.since_s, reply.until_s = rests_on or (self._remembered_s[0], self._session.answered_until_s)
-                reply.put(piece)
+                if piece:
+                    reply.put(piece)
         finally:
             if not self._is_left:  # else leaving closes it
                 self._writing.remove(pieces)
