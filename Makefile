@@ -51,5 +51,5 @@ install: .venv/dev.stamp
 # What the tests need includes what the demo needs, so that a demo after a test installs nothing.
 .venv/dev.stamp: .venv/torch.stamp pyproject.toml
 	@echo "==> installing favor_stream with what training, outlets, voice and tests need"
-	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,metrics,web,voice,schema,export,onnx,openvino,rtx,dev]'
+	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,metrics,web,webrtc,voice,schema,export,onnx,openvino,rtx,dev]'
 	@touch .venv/run.stamp $@

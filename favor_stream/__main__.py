@@ -39,6 +39,7 @@ EXTRAS: dict[str, set[str | None]] = {
     "metrics": {"prometheus_client"},
     "voice": {"silero_vad", "onnxruntime"},
     "web": {"fastapi", "starlette", "pydantic", "uvicorn", "websockets", "prometheus_client"},
+    "webrtc": {"aiortc"},
 }
 SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]

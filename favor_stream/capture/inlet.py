@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Self
 
+import av
+
 from favor_stream.capture import LiveSource, OnEvent
 from favor_stream.capture.clock import Drift, SoundLine
 from favor_stream.capture.container import PictureTrack
@@ -30,6 +32,7 @@ class Brought:
 
     captured_s: float  # it, or the last of the sound, on the monotonic clock
     jpeg: bytes = b""
+    frame: av.VideoFrame | None = None  # a picture that is decoded already
     sound: Sound | None = None  # [samples] at RATE
 
 
@@ -39,6 +42,7 @@ class Inlet:
     def __init__(self, name: str, sound: bool = True, pictures: bool = True) -> None:
         self.name, self.sound, self.pictures = name, sound, pictures
         self.drift = Drift()  # of the bringer's clock
+        self.dropped = 0  # pictures that gave way to newer ones before anybody looked at them
         self.left_s: float | None = time.monotonic()  # since when nobody brings anything; None: somebody does
         self._source: BroughtIn | None = None
 
@@ -49,11 +53,16 @@ class Inlet:
 
     def put_picture(self, jpeg: bytes, captured_s: float) -> None:
         """A picture and when it was captured, by the bringer's clock."""
-        self._put(Brought(self._mapped_s(captured_s), jpeg=jpeg))
+        self.put(Brought(self._mapped_s(captured_s), jpeg=jpeg))
 
     def put_sound(self, sound: Sound, ended_s: float) -> None:
         """The next samples at RATE, without gaps, and when the last of them was captured, by the bringer's clock."""
-        self._put(Brought(self._mapped_s(ended_s), sound=sound))
+        self.put(Brought(self._mapped_s(ended_s), sound=sound))
+
+    def put(self, brought: Brought) -> None:
+        """The same, of one who knows its place on the monotonic clock."""
+        if self._source is not None:
+            self._source.put(brought)
 
     @property
     def offset_s(self) -> float:
@@ -63,10 +72,6 @@ class Inlet:
     def _mapped_s(self, captured_s: float) -> float:
         self.drift.add(captured_s, time.monotonic())
         return captured_s + self.offset_s
-
-    def _put(self, brought: Brought) -> None:
-        if self._source is not None:
-            self._source.put(brought)
 
 
 class BroughtIn(LiveSource):
@@ -88,7 +93,9 @@ class BroughtIn(LiveSource):
     def put(self, brought: Brought) -> None:
         """From any thread; never waits."""
         with self._changed:
-            (self._pictures_waiting if brought.sound is None else self._sound_waiting).append(brought)
+            waiting = self._pictures_waiting if brought.sound is None else self._sound_waiting
+            self._inlet.dropped += brought.sound is None and len(waiting) == MOST_PICTURES
+            waiting.append(brought)
             self._changed.notify()
 
     def _fill(self) -> None:
@@ -101,7 +108,7 @@ class BroughtIn(LiveSource):
             for each in brought:
                 self._alive()
                 if each.sound is None:
-                    self._show(each.jpeg, each.captured_s)
+                    self._show(each)
                 else:
                     self._hear(each.sound, each.captured_s)
 
@@ -110,12 +117,13 @@ class BroughtIn(LiveSource):
         self._put_sound(self._line, sound, self._samples / RATE, ended_s)
         self._samples += len(sound)
 
-    def _show(self, jpeg: bytes, captured_s: float) -> None:
+    def _show(self, brought: Brought) -> None:
         try:
-            picture, time_s = self._track.see(frame_of(jpeg), captured_s, captured_s)
+            frame = brought.frame or frame_of(brought.jpeg)
         except DeviceError:
             self.unreadable += 1
             return
+        picture, time_s = self._track.see(frame, brought.captured_s, brought.captured_s)
         self.pictures_thinned = self._track.thinned
         if picture is not None:
             self._put_picture(picture, time_s)

@@ -1,0 +1,190 @@
+"""A browser's camera and microphone over WebRTC, as a stream of its own, for networks that lose packets. Needs aiortc.
+
+One call, an offer for an answer; nobody else is asked, so it works where the two reach each other by themselves over UDP. A
+browser that was killed sends nothing that says so, and ICE waits half a minute: hence a heartbeat on a data channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+import av
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from favor_stream.capture.clock import Drift
+from favor_stream.capture.container import SoundTrack
+from favor_stream.capture.inlet import Brought, Inlet
+from favor_stream.errors import ConfigError, FavorError
+from favor_stream.records import RATE, Sound
+from favor_stream.web.chosen import AllStreams
+from favor_stream.web.media import Start, opened
+from favor_stream.web.streams import Stream
+
+if TYPE_CHECKING:
+    from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection
+
+CONNECT_S, QUIET_S = 15.0, 5.0  # for which the first heartbeat is waited for, and any other
+LOOK_S = 0.5
+HELD_FRAMES = 4  # of sound, that aiortc's jitter buffer keeps back
+MOST_MENDED_S = 0.5  # of sound that was lost on the way; more is a jump, which the stream's own clock sees
+LACKING = "webrtc needs aiortc; pip install --editable '.[webrtc]'"
+routes = APIRouter()
+
+
+class Offer(BaseModel):
+    """What the browser would send; `stream`: the one that it was, to go on with it."""
+
+    model_config = ConfigDict(extra="forbid")
+    sdp: str
+    type: Literal["offer"]
+    stream: str = ""
+
+
+@routes.post("/v1/webrtc")
+async def connect(offer: Offer, streams: AllStreams) -> dict[str, str]:
+    """The answer to an offer, with the name of the stream that the offered tracks become."""
+    peer = await new_peer()
+    try:
+        tracks = await accepted(peer, offer.sdp)
+        kinds = {track.kind for track in tracks}
+        start = Start(type="start", sound="audio" in kinds, pictures="video" in kinds, stream=offer.stream)
+        stream = await opened(streams, start)
+    except BaseException:
+        await peer.close()
+        raise
+    _keep(stream, Connection(peer, tracks, stream))
+    return {"sdp": peer.localDescription.sdp, "type": "answer", "stream": stream.name}
+
+
+async def new_peer() -> RTCPeerConnection:
+    """One that asks no STUN server who it is. FavorError where aiortc is missing."""
+    try:
+        await asyncio.to_thread(import_module, "aiortc")  # which takes a while, the first time
+        from aiortc import RTCConfiguration, RTCPeerConnection
+    except ImportError as error:
+        raise FavorError(LACKING) from error
+    return RTCPeerConnection(RTCConfiguration(iceServers=[]))
+
+
+async def accepted(peer: RTCPeerConnection, sdp: str) -> list[MediaStreamTrack]:
+    """The tracks of an offer, one of a kind at most, once the answer is written. ConfigError for an offer that is none."""
+    from aiortc import RTCSessionDescription
+
+    tracks: list[MediaStreamTrack] = []
+    peer.on("track", tracks.append)
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        kinds = [track.kind for track in tracks]
+        if not tracks or len(set(kinds)) < len(kinds):
+            raise ConfigError(f"the offer has {kinds.count('video')} pictures and {kinds.count('audio')} sounds to send")
+        await peer.setLocalDescription(await peer.createAnswer())
+    except Exception as error:  # whatever its parser stumbles over
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConfigError(
+            f"an offer that cannot be accepted ({why}); expected SDP with one camera, one microphone or both"
+        ) from error
+    return tracks
+
+
+def _keep(stream: Stream, connection: Connection) -> None:
+    """Until it ends, or the stream does; of one that has ended nothing stays there but its task."""
+    task = asyncio.create_task(connection.run(), name="webrtc")
+    stream.left.push_async_callback(_ended, task)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+class Connection:
+    """One browser that brings a stream. Its tracks are read as fast as they come: aiortc's own queues know no bound."""
+
+    def __init__(self, peer: RTCPeerConnection, tracks: list[MediaStreamTrack], stream: Stream) -> None:
+        assert stream.inlet is not None, "a film brings itself"
+        self._peer, self._tracks, self._inlet = peer, tracks, stream.inlet
+        self._due_s = time.monotonic() + CONNECT_S  # when it counts as gone
+        self._inlet.left_s = None
+        peer.on("datachannel", self._listen)
+
+    async def run(self) -> None:
+        """Until the browser leaves or is not heard of any more."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading = [group.create_task(self._read(track), name=f"webrtc {track.kind}") for track in self._tracks]
+                while time.monotonic() < self._due_s and self._peer.connectionState not in ("failed", "closed"):
+                    await asyncio.sleep(LOOK_S)
+                for task in reading:
+                    task.cancel()
+        finally:
+            self._inlet.left_s = time.monotonic()
+            await self._peer.close()
+
+    def _listen(self, channel: RTCDataChannel) -> None:
+        def beat(_: object) -> None:
+            self._due_s = time.monotonic() + QUIET_S
+            if channel.readyState == "open" and not channel.bufferedAmount:
+                channel.send("pong")
+
+        channel.on("message", beat)
+
+    async def _read(self, track: MediaStreamTrack) -> None:
+        from aiortc import MediaStreamError
+
+        take = Sight(self._inlet).see if track.kind == "video" else Hearing(self._inlet).hear
+        try:
+            while True:
+                take(await track.recv(), time.monotonic())
+        except MediaStreamError:  # its end
+            return
+
+
+# Stamps. The two tracks of a browser count from origins of their own, and which moments these were is told by nobody that aiortc
+# listens to. So each track has a clock of its own here, and the least delay of a minute is taken as none, as for whatever is
+# brought; both then lie on the monotonic clock, and the Inlet's own mapping, which is for one clock, is passed by. What aiortc
+# itself keeps back would be taken for the way, and differs between the two: it is taken off before.
+
+
+class Sight:
+    """Pictures with their stamps; what is too many the Inlet passes over before it is made small."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet, self._clock = inlet, Drift()
+        self._before_s: float | None = None
+
+    def see(self, frame: object, now_s: float) -> None:
+        """A picture is given out when the next one begins to arrive: so this one arrived when the one before was given out."""
+        assert isinstance(frame, av.VideoFrame)
+        assert frame.time is not None
+        arrived_s, self._before_s = self._before_s, now_s
+        if arrived_s is not None:  # of the very first it is not known
+            self._clock.add(frame.time, arrived_s)
+            self._inlet.put(Brought(frame.time + self._clock.least_delay_s, frame=frame))
+
+
+class Hearing:
+    """Sound at RATE in mono with its stamps; what was lost on the way becomes silence, so that the count of samples is true."""
+
+    def __init__(self, inlet: Inlet) -> None:
+        self._inlet, self._clock, self._track = inlet, Drift(), SoundTrack()
+        self._until_s: float | None = None  # on the track's clock
+
+    def hear(self, frame: object, now_s: float) -> None:
+        assert isinstance(frame, av.AudioFrame)
+        assert frame.time is not None
+        lasts_s = frame.samples / frame.sample_rate
+        self._clock.add(frame.time + lasts_s, now_s - HELD_FRAMES * lasts_s)
+        for sound, time_s in self._track.hear(frame, frame.time, math.inf):
+            whole = self._mended(sound, time_s)
+            self._until_s = time_s + len(sound) / RATE
+            self._inlet.put(Brought(self._until_s + self._clock.least_delay_s, sound=whole))
+
+    def _mended(self, sound: Sound, time_s: float) -> Sound:
+        lacking = 0 if self._until_s is None else round((time_s - self._until_s) * RATE)
+        return np.pad(sound, (lacking, 0)) if 0 < lacking <= MOST_MENDED_S * RATE else sound
