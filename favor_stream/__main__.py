@@ -137,14 +137,16 @@ def _mqtt(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _eval(arguments: argparse.Namespace, config: Config) -> int:
-    from favor_stream.aveb import evaluation, watching
+    from favor_stream.aveb import evaluation, rewinding, watching
 
     tasks = arguments.tasks.split(",") if arguments.tasks else None
-    if tasks != [watching.TASK]:
-        asked = [task for task in tasks if task != watching.TASK] if tasks else None
+    alone = {watching.TASK: watching.run, rewinding.TASK: rewinding.run}  # with a table of their own
+    asked = [task for task in tasks if task not in alone] if tasks else None
+    if asked is None or asked:
         evaluation.run(config, asked, arguments.limit, arguments.seed, arguments.json, arguments.beside)
-    if tasks and watching.TASK in tasks:
-        watching.run(config, arguments.limit, arguments.seed, arguments.json)
+    for task in tasks or ():
+        if task in alone:
+            alone[task](config, arguments.limit, arguments.seed, arguments.json)
     return 0
 
 
@@ -372,7 +374,9 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate = _added(
         verbs, "eval", _eval, "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50"
     )
-    evaluate.add_argument("--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching")
+    evaluate.add_argument(
+        "--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching; `rewind`: N films asked about later"
+    )
     evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films, or minutes (%(default)s)")
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument(
