@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tokenizers import Tokenizer
+
 from favor_stream.config import SHIPPED, Config
 from favor_stream.model import weights
 from favor_stream.session import Session, load_sessions
@@ -28,7 +30,10 @@ class Mind:
     async def __aenter__(self) -> Self:
         try:
             self._new_session = await self.compute(lambda: load_sessions(self._config))
-            self.weights = weights.read_manifest(self._config.weights or SHIPPED)["sha256"]
+            folder = self._config.weights or SHIPPED
+            manifest = weights.read_manifest(folder)
+            self.name, self.weights = manifest["config"]["name"], manifest["sha256"]
+            self._tokenizer = await self.compute(lambda: Tokenizer.from_file(str(folder / weights.TOKENIZER)))
         except BaseException:
             await self.close()
             raise
@@ -44,6 +49,10 @@ class Mind:
     def session(self, context_s: float | None = None) -> Session:
         """A new stream's memory; on the model's thread."""
         return self._new_session() if context_s is None else self._new_session(context_s)
+
+    def tokens(self, text: str) -> int:
+        """How many these words are; on any thread."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)

@@ -38,7 +38,7 @@ FLOORS = [
         "retrying",
     },
     {"aveb"},
-    {"lookout", "recall", "rehearsal"},
+    {"lookout", "recall", "rehearsal", "glance"},
     {"agent"},
     {"training", "switches", "health"},
     {"embedded", "mqtt", "webhook", "metrics"},
