@@ -138,6 +138,11 @@ class Session:
         return (room.low_tokens - PREFIX_TOKENS) // fusion.tokens_per_window
 
     @property
+    def window_shape(self) -> tuple[int, int]:
+        """Of a window's tokens: how many, and how wide."""
+        return self._model.config.fusion.tokens_per_window, self._model.config.llm.width
+
+    @property
     def engines(self) -> Mapping[str, str]:
         """What runs each part that perceives."""
         return self._encoder.engines
@@ -187,9 +192,9 @@ class Session:
     def restore(self, windows: Sequence[Stretch]) -> None:
         """Remember windows from before the first slice, as if this session had seen them: at the times that they carry, below 0.
 
-        RuntimeError once something was seen.
+        It may be called again with later ones. RuntimeError once something was seen.
         """
-        if self._slices or self.remembered_s != (0.0, 0.0):
+        if self._slices:
             raise RuntimeError("something was seen already: restore what was before it first")
         self._waiting.extend(windows)
         self._catch_up()
@@ -203,9 +208,8 @@ class Session:
         turn. ConfigError at once for more windows than `most_windows`.
         """
         if len(windows) > self.most_windows:
-            window_s = self._model.config.fusion.slices_per_window * SLICE_S
-            asked_s, most_s = len(windows) * window_s, self.most_windows * window_s
-            raise ConfigError(f"{asked_s:g} s are too many to recall: expected at most {most_s:g}; ask about less at a time")
+            most_s = self.most_windows * self._model.config.fusion.slices_per_window * SLICE_S
+            raise ConfigError(f"too long a time to be recalled at once: expected at most {most_s:g} s; ask about less at a time")
         self._spoken(question, False, schema, ())  # refused now, if at all
         extra = self._open_window() if with_open else None
         return self._recalled(windows, question, extra, schema)
@@ -270,6 +274,7 @@ class Session:
         Raises RuntimeError while an answer is being written.
         """
         self._llm.reset()
+        self._past = None
         self._open.clear()
         self._waiting.clear()
         self._encoder.reset()
