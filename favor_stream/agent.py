@@ -94,6 +94,7 @@ class Agent:
         self._remembered_s = (0.0, 0.0)
         self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
         self._recalling = asyncio.Lock()  # and one from what was written down
+        self._noting = asyncio.Lock()  # a window is open or written down: who recalls finds it in one of the two
         self._writing: list[Pieces] = []  # answers that have not ended
 
     async def __aenter__(self) -> Self:
@@ -153,10 +154,10 @@ class Agent:
 
     async def forget(self) -> None:
         """Forget everything that was perceived, what was written down of it too; the stream's time goes on."""
-        async with self._asking:
+        async with self._asking, self._recalling, self._noting:
             await self._compute(self._forget)
-        if self._recall:
-            await self._recall.clear()
+            if self._recall:
+                await self._recall.clear()
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
@@ -305,10 +306,11 @@ class Agent:
         lost = (0, 0)
         try:
             while (piece := await self._intake.take()) is not None:
-                window = await self._compute(partial(self._see, piece))
+                async with self._noting:
+                    window = await self._compute(partial(self._see, piece))
+                    if window and self._recall:
+                        await self._recall.note(window, self._now())
                 self._move()
-                if window and self._recall:
-                    await self._recall.note(window, self._now())
                 await self._lookout.notice(self._signals, self._now(), self._told)
                 await self._watch()
                 await self._listen()
@@ -374,12 +376,15 @@ class Agent:
         assert self._recall is not None, "only a stream with a journal is asked about the past"
         async with self._recalling:
             reply.latency.wait_s = reply.elapsed_s
-            found = await self._recall.find(span, self._session.most_windows, self._now())
+            async with self._noting:
+                found = await self._recall.find(span, self._session.most_windows, self._now())
+                recalling = partial(self._session.recalling, found.windows, reply.question, found.reaches_now, schema)
+                plan = await self._compute(recalling)
+                windows, until_s = found.windows, self.heard_until_s
+            if found.gone and schema:
+                raise ConfigError(f"{found.gone} No schema can be filled from it; ask about another time")
             if found.gone:
                 return reply.put(found.gone)
-            recalling = partial(self._session.recalling, found.windows, reply.question, found.reaches_now, schema)
-            plan = await self._compute(recalling)
-            windows, until_s = found.windows, self.heard_until_s
             since_s = windows[0].start_s if windows else until_s
             rests_on = (since_s, until_s if found.reaches_now else windows[-1].end_s)
             await self._put(reply, alone(self._session.passes, plan), rests_on)
@@ -438,10 +443,11 @@ class Agent:
         try:
             opening = partial(Journal, self._journal, self._mind.weights, int(c.journal_mb * 1e6), c.journal_hours * 3600)
             self._recall = Recall(await asyncio.to_thread(opening), self.publish)
+            windows = await self._recall.before(self._session.most_windows, c.context_s, self._now())
         except DeviceError as error:  # perceiving goes on without
             return self.publish(Event("error", 0.0, str(error)))
         if self._intake.is_endless:
-            for window in await self._recall.before(self._session.most_windows, c.context_s, self._now()):
+            for window in windows:
                 await self._compute(partial(self._session.restore, [window]))
             self._remembered_s = await self._compute(lambda: self._session.remembered_s)
 

@@ -7,7 +7,7 @@ It knows sources and rings, and no model.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -114,8 +114,8 @@ class Intake:
 
     @property
     def is_endless(self) -> bool:
-        """Whether some device has no end that is known, as a camera."""
-        return any(source.is_endless for source in self._running)
+        """Whether some device has no end that is known, as a camera; also while they are held closed."""
+        return any(source.is_endless for source in self._running or self._made())
 
     @property
     def counts(self) -> Counts:
@@ -144,10 +144,14 @@ class Intake:
 
     def _open(self) -> None:
         self._running.clear()
+        for source in self._made():
+            self._running.append(self._devices.enter_context(source))
+
+    def _made(self) -> Iterator[Source]:
+        """The sources, before they are opened."""
         for name in self._sources:
             brought = (self._ring, self._tell, self._pictures_per_s)
-            source = open_source(name, *brought) if isinstance(name, str) else name.open(*brought)
-            self._running.append(self._devices.enter_context(source))
+            yield open_source(name, *brought) if isinstance(name, str) else name.open(*brought)
 
     def _tell(self, event: Event) -> None:
         """From any thread."""

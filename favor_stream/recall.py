@@ -55,14 +55,14 @@ class Recall:
         return stretches(windows, now)
 
     async def find(self, span: Span, most: int, now: Now) -> Found:
-        """The windows of a time; of one without a beginning the last `most`."""
+        """The windows of a time, one more than `most` where they are too many; of one without a beginning the last `most`."""
         ended_at = span.end.timestamp()
         if span.begin is None:
             windows = await asyncio.to_thread(self._journal.last, most, 0.0, ended_at)
         else:
-            windows = await asyncio.to_thread(self._journal.between, span.begin.timestamp(), ended_at)
+            windows = await asyncio.to_thread(self._journal.between, span.begin.timestamp(), ended_at, most + 1)
         reaches_now = ended_at >= now.at.timestamp() - 1
-        return Found(stretches(windows, now), reaches_now, "" if windows or reaches_now else self._gone(span))
+        return Found(stretches(windows, now), reaches_now, "" if windows or reaches_now else await self._gone(span))
 
     async def clear(self) -> None:
         await asyncio.to_thread(self._journal.clear)
@@ -70,8 +70,8 @@ class Recall:
     async def close(self) -> None:
         await asyncio.to_thread(self._journal.close)
 
-    def _gone(self, span: Span) -> str:
-        reach = self._journal.reach
+    async def _gone(self, span: Span) -> str:
+        reach = await asyncio.to_thread(lambda: self._journal.reach)
         if reach is None:
             return "I no longer remember that: nothing of it was written down."
         first, last = (datetime.fromtimestamp(at, span.end.tzinfo) for at in reach)
