@@ -12,15 +12,22 @@ from datetime import datetime, time, timedelta
 
 from favor_stream.errors import ConfigError
 
-CLOCK = r"(?:\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m)"  # a bare number is no time: it may count things
+HALF = r"\s?(?:[ap]m|[ap]\.m\.?)"
+CLOCK = rf"(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:{HALF})?|\d{{1,2}}{HALF})"  # a bare number is no time: it may count things
 NAMED = {"midnight": "0:00", "breakfast": "8:00", "noon": "12:00", "lunch": "12:00", "dinner": "18:00"}
 TIME = rf"(?:{CLOCK}|{'|'.join(NAMED)})"
 UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 UNIT = rf"({'|'.join(UNITS)})s?"
-AMOUNT = r"(\d+|an?|one|two|three|five|ten)\s+"
-NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "five": 5, "ten": 10}
+ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
+TENS = "twenty thirty forty fifty sixty".split()
+NUMBERS: dict[str, float] = {"a": 1, "an": 1, "half": 0.5, "half a": 0.5, "half an": 0.5}
+NUMBERS |= {word: number for number, word in enumerate(ONES, 1)} | {word: 10 * number for number, word in enumerate(TENS, 2)}
+NUMBERS |= {f"{ten} {one}": NUMBERS[ten] + NUMBERS[one] for ten in TENS for one in ONES[:9]}
+WORDS = "|".join(word.replace(" ", r"[\s-]+") for word in sorted(NUMBERS, key=len, reverse=True))
+AMOUNT = rf"(\d+(?:\.\d+)?|{WORDS})\s+"
 DAY = timedelta(days=1)
 LEAST_AROUND_S = 5.0  # that «ten seconds ago» reaches before and behind that moment
+LONGEST_S = 1e9  # of which anybody can be asked
 AROUND = 0.1  # or this share of how long ago it was
 
 
@@ -44,11 +51,11 @@ def split(question: str, now: datetime) -> tuple[str, Span | None]:
 
 def moment(text: str, now: datetime) -> datetime:
     """The last time, at or before `now`, that the clock showed this. ConfigError for what no clock shows."""
-    shown = re.sub(r"\s", "", NAMED.get(text.lower(), text.lower()))
+    shown = re.sub(r"[\s.]", "", NAMED.get(text.lower(), text.lower()))
     clock, half = shown.rstrip("apm"), shown[-2:] if shown.endswith("m") else ""
     hour, minute, second = (int(part) for part in f"{clock}:0:0".split(":")[:3])
     if half:
-        hour = hour % 12 + (12 if half == "pm" else 0)
+        hour = hour % 12 + (12 if half == "pm" else 0) if hour <= 12 else 24  # which no clock shows
     try:
         at = datetime.combine(now.date(), time(hour, minute, second), now.tzinfo)
     except ValueError as error:
@@ -88,12 +95,15 @@ def _ago(found: re.Match[str], now: datetime) -> Span:
 
 
 def _seconds(found: re.Match[str]) -> float:
-    amount = (found[1] or "one").strip().lower()
-    return (NUMBERS.get(amount) or int(amount)) * UNITS[found[2].lower()]
+    amount = re.sub(r"[\s-]+", " ", (found[1] or "one").strip().lower())
+    seconds = (NUMBERS.get(amount) or float(amount)) * UNITS[found[2].lower()]
+    if seconds > LONGEST_S:
+        raise ConfigError(f"{found[0][:40]!r} is too long ago; ask about the last days")
+    return seconds
 
 
 def _form(words: str) -> re.Pattern[str]:
-    return re.compile(rf"\b{words}\b", re.IGNORECASE)
+    return re.compile(rf"(?<![\w.]){words}(?!\w)", re.IGNORECASE)
 
 
 FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], Span]], ...] = (
