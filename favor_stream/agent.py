@@ -143,6 +143,10 @@ class Agent:
             return Reply(question, partial(self._write_past, span=span, schema=schema))
         return Reply(question, partial(self._write, keep=keep, schema=schema, earlier=earlier))
 
+    def ask_spoken(self) -> Reply:
+        """The answer to what somebody has asked aloud, last."""
+        return self.ask(SPOKEN)
+
     async def answer(self, question: str, keep: bool = False, schema: Schema | None = None) -> Answer:
         """The whole answer with its times."""
         return await self.ask(question, keep, schema).whole()

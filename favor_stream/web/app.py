@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.version import __version__
-from favor_stream.web import asking, happenings, media, openai, pictures, sources, watching, webrtc
+from favor_stream.web import asking, happenings, media, openai, pictures, realtime, sources, watching, webrtc
 from favor_stream.web.chosen import wrong
 from favor_stream.web.streams import BusyError, NotThereError, Streams
 
@@ -29,7 +29,7 @@ def app(streams: Streams) -> FastAPI:
     made.add_exception_handler(FavorError, _refused)
     made.add_exception_handler(RequestValidationError, _invalid)
     made.add_exception_handler(HTTPException, _http)
-    for part in (sources, asking, happenings, watching, pictures, media, webrtc, openai):
+    for part in (sources, asking, happenings, watching, pictures, media, webrtc, openai, realtime):
         made.include_router(part.routes)
     for path in sorted(STATIC.iterdir()):
         address = "/" if path.name == "page.html" else f"/{path.name}"

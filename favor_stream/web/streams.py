@@ -73,8 +73,8 @@ class Streams:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await _ended(self._tidying)
-        for name in list(self._all):
-            await self.remove(name)
+        while self._all:  # others may be removing some meanwhile
+            await self.remove(next(iter(self._all)))
         await self._mind.close()
 
     @property
