@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import time
 from collections import deque
@@ -17,6 +18,7 @@ import av
 import numpy as np
 import pytest
 from media import NUMBERS, number_of, numbered, pitch_hz, tone
+from real import require
 
 from favor_stream.capture.container import PictureTrack
 from favor_stream.capture.inlet import MOST_PICTURES, Brought, Inlet
@@ -322,13 +324,13 @@ HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        ({"sdp": "", "type": "offer"}, "cannot be accepted"),
-        ({"sdp": "v=0\r\nnonsense", "type": "offer"}, "cannot be accepted"),
+        ({"sdp": "", "type": "offer"}, "0 cameras and 0 microphones"),
+        ({"sdp": "v=0\r\nnonsense", "type": "offer"}, "0 cameras and 0 microphones"),
         ({"sdp": "m=audio x y z\r\n" * 100, "type": "offer"}, "cannot be accepted"),
         ({"sdp": HEAD + MEDIA, "type": "offer"}, "cannot be accepted"),
         ({"sdp": HEAD + (MEDIA + KEYS).replace("opus", "what"), "type": "offer"}, "cannot be accepted"),
-        ({"sdp": HEAD + (MEDIA + KEYS).replace("sendonly", "recvonly"), "type": "offer"}, "0 sounds"),
-        ({"sdp": HEAD + MEDIA + KEYS + (MEDIA + KEYS).replace("mid:0", "mid:1"), "type": "offer"}, "2 sounds"),
+        ({"sdp": HEAD + (MEDIA + KEYS).replace("sendonly", "recvonly"), "type": "offer"}, "0 cameras and 0 microphones"),
+        ({"sdp": HEAD + MEDIA + KEYS + (MEDIA + KEYS).replace("mid:0", "mid:1"), "type": "offer"}, "2 microphones"),
         ({"sdp": HEAD, "type": "answer"}, "type"),
         ({"type": "offer"}, "sdp"),
     ],
@@ -396,3 +398,98 @@ def test_sound_that_was_lost_on_the_way_becomes_silence() -> None:
     sound = np.concatenate([each.sound for each in inlet.kept if each.sound is not None])
     assert len(sound) / RATE == pytest.approx(2.0, abs=0.005)
     assert np.abs(sound[round(1.02 * RATE) : round(1.08 * RATE)]).max() == 0.0
+
+
+# A real browser.
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
+FLAGS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection"]
+FLAGS += ["--disable-features=WebRtcHideLocalIpsWithMdns", "--autoplay-policy=no-user-gesture-required"]
+BRING = """async () => {
+    window.states = [];
+    const { connectByWebRtc } = await import("/webrtc.js");
+    const media = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240 }, audio: true });
+    window.brought = await connectByWebRtc(media, window.brought?.stream ?? "", (state) => window.states.push(state));
+    return window.brought.stream;
+}"""
+
+
+@dataclass
+class Opened:
+    """A page in Chromium, and what it asked for and complained of."""
+
+    page: Any
+    asked_for: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def opened(client: Any) -> AsyncIterator[Opened]:
+    async_api = pytest.importorskip("playwright.async_api", reason="needs playwright: pip install playwright")
+    require(CHROMIUM, "chromium is not installed (apt-get install chromium)")
+    async with async_api.async_playwright() as browsers:
+        running = await browsers.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        made = Opened(await running.new_page())
+        made.page.on("request", lambda request: made.asked_for.append(request.url))
+        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+        await made.page.goto(f"{client.base_url}?token={TOKEN}")
+        yield made
+        with suppress(Exception):  # it may be dead
+            await running.close()
+
+
+@pytest.mark.device
+@pytest.mark.slow
+def test_chromium_brings_its_camera_and_microphone_and_goes_on_after_a_close(config: Config, tmp_path: Path) -> None:
+    async def calls(streams: Streams, client: Any) -> tuple[Any, ...]:
+        async with opened(client) as made:
+            name = await made.page.evaluate(BRING)
+            agent, inlet = streams.find(name).agent, streams.find(name).inlet
+            assert inlet is not None
+            await until(lambda: agent.heard_until_s >= 5.0)
+            clip, counts = agent.clip(4.0), agent.counts
+            closed_s = time.monotonic()
+            await made.page.evaluate("window.brought.close()")
+            await until(lambda: inlet.left_s)
+            took_s = time.monotonic() - closed_s
+            states = await made.page.evaluate("window.states")
+            again = await made.page.evaluate(BRING)
+            await until(lambda: agent.clip(1.0).pictures and agent.clip(1.0).pictures[-1][0] > clip.end_s + took_s + 1.0)
+            await client.delete(f"/v1/sources/{name}")
+            async with asyncio.timeout(5):  # the page is told
+                while "closed" not in await made.page.evaluate("window.states"):
+                    await asyncio.sleep(0.1)
+            return name, again, clip, counts, took_s, states, made, str(client.base_url)
+
+    name, again, clip, counts, took_s, states, made, home = ran(config, tmp_path, calls)
+    assert again == name
+    assert states == ["connecting", "connected", "closed"]
+    assert took_s < 2.0
+    _, picture = shown(clip)[-1]
+    red, green, blue = np.median(picture, axis=(0, 1))
+    assert green > max(red, blue) + 50  # as the fake camera is
+    assert np.abs(clip.sound).max() > 0.05  # and its microphone beeps
+    assert counts.samples_missing + counts.samples_dropped < 0.2 * RATE
+    assert [address for address in made.asked_for if not address.startswith((home, "data:", "blob:"))] == []
+    assert made.complaints == []
+
+
+@pytest.mark.device
+@pytest.mark.slow
+def test_killed_browser_is_noticed_within_seconds(config: Config, tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+
+    async def calls(streams: Streams, client: Any) -> float:
+        async with opened(client) as made:
+            stream = streams.find(await made.page.evaluate(BRING))
+            await until(lambda: stream.agent.heard_until_s >= 1.0)
+            for process in psutil.Process().children(recursive=True):
+                if process.name().startswith("chrom"):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+            killed_s = time.monotonic()
+            await until(lambda: stream.inlet and stream.inlet.left_s)
+            return time.monotonic() - killed_s
+
+    assert ran(config, tmp_path, calls) < webrtc.QUIET_S + 1.5

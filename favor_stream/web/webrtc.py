@@ -33,6 +33,7 @@ CONNECT_S, QUIET_S = 15.0, 5.0  # for which the first heartbeat is waited for, a
 LOOK_S = 0.5
 HELD_FRAMES = 4  # of sound, that aiortc's jitter buffer keeps back
 MOST_MENDED_S = 0.5  # of sound that was lost on the way; more is a jump, which the stream's own clock sees
+WANTED = "expected SDP that sends one camera, one microphone or both"
 LACKING = "webrtc needs aiortc; pip install --editable '.[webrtc]'"
 routes = APIRouter()
 
@@ -51,15 +52,17 @@ async def connect(offer: Offer, streams: AllStreams) -> dict[str, str]:
     """The answer to an offer, with the name of the stream that the offered tracks become."""
     peer = await new_peer()
     try:
-        tracks = await accepted(peer, offer.sdp)
-        kinds = {track.kind for track in tracks}
+        tracks = await offered(peer, offer.sdp)
+        kinds = [track.kind for track in tracks]
         start = Start(type="start", sound="audio" in kinds, pictures="video" in kinds, stream=offer.stream)
         stream = await opened(streams, start)
     except BaseException:
         await peer.close()
         raise
-    _keep(stream, Connection(peer, tracks, stream))
-    return {"sdp": peer.localDescription.sdp, "type": "answer", "stream": stream.name}
+    connection = Connection(peer, tracks, stream)
+    task = asyncio.create_task(connection.run(), name="webrtc")
+    stream.left.push_async_callback(_ended, task)  # of one that has ended by then nothing is left but its task
+    return {"sdp": await connection.answer(), "type": "answer", "stream": stream.name}
 
 
 async def new_peer() -> RTCPeerConnection:
@@ -72,30 +75,25 @@ async def new_peer() -> RTCPeerConnection:
     return RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
 
-async def accepted(peer: RTCPeerConnection, sdp: str) -> list[MediaStreamTrack]:
-    """The tracks of an offer, one of a kind at most, once the answer is written. ConfigError for an offer that is none."""
+async def offered(peer: RTCPeerConnection, sdp: str) -> list[MediaStreamTrack]:
+    """The tracks of an offer, one of a kind at most. ConfigError for an offer that is none."""
     from aiortc import RTCSessionDescription
 
     tracks: list[MediaStreamTrack] = []
     peer.on("track", tracks.append)
     try:
         await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-        kinds = [track.kind for track in tracks]
-        if not tracks or len(set(kinds)) < len(kinds):
-            raise ConfigError(f"the offer has {kinds.count('video')} pictures and {kinds.count('audio')} sounds to send")
-        await peer.setLocalDescription(await peer.createAnswer())
     except Exception as error:  # whatever its parser stumbles over
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ConfigError(
-            f"an offer that cannot be accepted ({why}); expected SDP with one camera, one microphone or both"
-        ) from error
+        raise unacceptable(error) from error
+    kinds = [track.kind for track in tracks]
+    if not tracks or len(set(kinds)) < len(kinds):
+        raise ConfigError(f"{kinds.count('video')} cameras and {kinds.count('audio')} microphones; {WANTED}")
     return tracks
 
 
-def _keep(stream: Stream, connection: Connection) -> None:
-    """Until it ends, or the stream does; of one that has ended nothing stays there but its task."""
-    task = asyncio.create_task(connection.run(), name="webrtc")
-    stream.left.push_async_callback(_ended, task)
+def unacceptable(error: Exception) -> ConfigError:
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return ConfigError(f"an offer that cannot be accepted ({why}); {WANTED}")
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -112,6 +110,15 @@ class Connection:
         self._due_s = time.monotonic() + CONNECT_S  # when it counts as gone
         self._inlet.left_s = None
         peer.on("datachannel", self._listen)
+
+    async def answer(self) -> str:
+        """The SDP, with this machine's addresses in it; from now on the two try to reach each other."""
+        try:
+            await self._peer.setLocalDescription(await self._peer.createAnswer())
+        except Exception as error:  # what the offer lacked in the end
+            self._due_s = 0.0
+            raise unacceptable(error) from error
+        return self._peer.localDescription.sdp
 
     async def run(self) -> None:
         """Until the browser leaves or is not heard of any more."""
