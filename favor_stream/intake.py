@@ -133,8 +133,11 @@ class Intake:
         return self._taken_s if self._ring.ended else self._ring_start_s + self._ring.elapsed_s
 
     def clip(self, last_s: float) -> Clip:
-        """The last seconds of sound and pictures; nothing while devices are closed for privacy."""
-        return Clip(self._taken_s, np.zeros(0, np.float32), ()) if self.is_held else self._ring.clip(last_s)
+        """The last seconds of sound and pictures, on the stream's clock; nothing while devices are closed for privacy."""
+        if self.is_held:
+            return Clip(self._taken_s, np.zeros(0, np.float32), ())
+        kept, since_s = self._ring.clip(last_s), self._ring_start_s
+        return Clip(since_s + kept.start_s, kept.sound, tuple((since_s + time_s, packed) for time_s, packed in kept.pictures))
 
     @property
     def _taken_s(self) -> float:

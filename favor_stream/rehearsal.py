@@ -5,6 +5,7 @@ The same path as live, from the slice on; the live memory is not touched, and ot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ import numpy as np
 from favor_stream.clip import picture_of
 from favor_stream.errors import ConfigError
 from favor_stream.mind import Mind
-from favor_stream.records import SLICE_S, SLICE_SAMPLES, Slice, Watch, WatchEvent
+from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Slice, Watch, WatchEvent
 from favor_stream.ring import Clip
 from favor_stream.session import Session
 from favor_stream.signals import Signals
@@ -34,30 +35,37 @@ async def rehearse(mind: Mind, watch: Watch, clip: Clip, ended_at: datetime) -> 
     """`ended_at`: UTC of the clip's end. ConfigError for a watch that looks at the clock, at a hand or for speech."""
     if watch.by not in ("model", *NEEDS_NO_MODEL):
         raise ConfigError(f"a watch by {watch.by} cannot be tried; try one by {', '.join(('model', *NEEDS_NO_MODEL))}")
-    session = await mind.compute(partial(mind.session, BACK_S))
-    watching, signals, events = Watching(watch), Signals(), list[WatchEvent]()
+    session = await mind.compute(partial(mind.session, BACK_S)) if watch.by == "model" else None
+    watching, signals = Watching(watch), Signals()
+    levels, events = list[tuple[float, float]](), list[WatchEvent]()
     for piece in slices(clip):
         chance = await mind.compute(partial(_chance, session, signals, watch, piece))
-        at = ended_at + timedelta(seconds=clip.start_s + piece.end_s - clip.end_s)
-        events += watching.step(chance, Now(clip.start_s + piece.end_s, at))
-    return Rehearsal(list(watching.levels), events)
+        end_s = first_s(clip) + piece.end_s
+        levels.append((end_s, chance))
+        events += watching.step(chance, Now(end_s, ended_at + timedelta(seconds=end_s - clip.end_s)))
+    return Rehearsal(levels, events)
+
+
+def first_s(clip: Clip) -> float:
+    """Where the first slice of which the whole is in it begins."""
+    return math.ceil(clip.start_s / SLICE_S) * SLICE_S
 
 
 def slices(clip: Clip) -> Iterator[Slice]:
-    """Whole slices of a clip, as a camera and a microphone would have given them; the first is number 0."""
-    shots = list(clip.pictures)
-    for index in range(int((clip.end_s - clip.start_s) / SLICE_S)):
-        end_s = clip.start_s + (index + 1) * SLICE_S
-        seen = [jpeg for time_s, jpeg in shots if time_s < end_s]
-        sound = clip.sound[index * SLICE_SAMPLES : (index + 1) * SLICE_SAMPLES]
-        padded = np.pad(sound, (0, SLICE_SAMPLES - len(sound)))
-        yield Slice(index, picture_of(seen[-1]) if seen else None, padded)
+    """The slices of which the whole is in a clip, as they were when it was live; the first is number 0."""
+    start_s = first_s(clip)
+    sound = clip.sound[round((start_s - clip.start_s) * RATE) :]
+    for index in range(int((clip.end_s - start_s) / SLICE_S)):
+        end_s = start_s + (index + 1) * SLICE_S
+        seen = [jpeg for time_s, jpeg in clip.pictures if time_s < end_s]
+        heard = sound[index * SLICE_SAMPLES : (index + 1) * SLICE_SAMPLES]
+        yield Slice(index, picture_of(seen[-1]) if seen else None, np.pad(heard, (0, SLICE_SAMPLES - len(heard))))
 
 
-def _chance(session: Session, signals: Signals, watch: Watch, piece: Slice) -> float:
-    session.see(piece)
-    signals.see(piece)
-    if watch.by == "model":
+def _chance(session: Session | None, signals: Signals, watch: Watch, piece: Slice) -> float:
+    if session:
+        session.see(piece)
         return session.check([watch.asked], BACK_S)[0]
+    signals.see(piece)
     value: float = getattr(signals, watch.by)
     return value

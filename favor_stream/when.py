@@ -18,11 +18,13 @@ NAMED = {"midnight": "0:00", "breakfast": "8:00", "noon": "12:00", "lunch": "12:
 TIME = rf"(?:{CLOCK}|{'|'.join(NAMED)})"
 UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 UNIT = rf"({'|'.join(UNITS)})s?"
-ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
-TENS = "twenty thirty forty fifty sixty".split()
+TEENS = ["eleven", "twelve", "thirteen", "fourteen", "fifteen"]
+ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty"]
 NUMBERS: dict[str, float] = {"a": 1, "an": 1, "half": 0.5, "half a": 0.5, "half an": 0.5}
-NUMBERS |= {word: number for number, word in enumerate(ONES, 1)} | {word: 10 * number for number, word in enumerate(TENS, 2)}
-NUMBERS |= {f"{ten} {one}": NUMBERS[ten] + NUMBERS[one] for ten in TENS for one in ONES[:9]}
+NUMBERS |= {word: number for number, word in enumerate([*ONES, "ten", *TEENS], 1)}
+NUMBERS |= {word: 10 * number for number, word in enumerate(TENS, 2)}
+NUMBERS |= {f"{ten} {one}": NUMBERS[ten] + NUMBERS[one] for ten in TENS for one in ONES}
 WORDS = "|".join(word.replace(" ", r"[\s-]+") for word in sorted(NUMBERS, key=len, reverse=True))
 AMOUNT = rf"(\d+(?:\.\d+)?|{WORDS})\s+"
 DAY = timedelta(days=1)
