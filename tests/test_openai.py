@@ -210,6 +210,7 @@ def test_earlier_turns_and_what_clients_send_besides_are_taken(config: Config) -
 BAD_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"n": 2}, "n: Input should be 1"),
     ({"messages": []}, "messages: List should have at least 1 item"),
+    ({"messages": QUESTION * 1001}, "messages: List should have at most 1000 items"),
     ({"messages": [{"role": "system", "content": "be brief"}]}, "none is by the user"),
     ({"messages": [{"role": "nobody", "content": "?"}]}, "messages.0.role: Input should be"),
     ({"messages": [{"role": "user", "content": " "}]}, "blank"),

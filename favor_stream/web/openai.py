@@ -32,7 +32,7 @@ from favor_stream.web.asking import EVENT_STREAM, sent
 from favor_stream.web.chosen import AllStreams, wrong
 from favor_stream.web.streams import NotThereError, Stream, Streams
 
-MOST_PARTS = 32  # of a message
+MOST_MESSAGES, MOST_PARTS = 1000, 32  # of a chat, and of a message
 DONE = "data: [DONE]\n\n"
 PICTURE = re.compile(r"data:image/(jpeg|png);base64,")
 Turn = tuple[str, str]  # an earlier question and its answer
@@ -112,7 +112,7 @@ class Completion(BaseModel):
     """A chat to be completed. What is not named here is taken and does nothing, as clients send many things."""
 
     model: str = Field(description="a name from /v1/models")
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     response_format: Annotated[Plain | Filled, Field(discriminator="type")] | None = None
@@ -208,7 +208,7 @@ async def _chunks(told: Telling, first: str, rest: AsyncGenerator[str, None]) ->
 
 
 class Telling:
-    """How one answer is told: whole, or in chunks."""
+    """How one answer is told: whole, or in chunks. Its usage counts words and the live memory, not what came along."""
 
     def __init__(self, wanted: Completion, mind: Mind, question: str, remembered: int) -> None:
         """`remembered` tokens of the memory were read long before anybody asked."""

@@ -124,7 +124,7 @@ class Connection:
             await asyncio.wait(self._tasks)
         if self._own is not None and self._own.inlet is not None:
             self._own.inlet.left_s = time.monotonic()
-            with suppress(NotThereError):
+            with suppress(FavorError):  # somebody has removed it, or it went wrong long before
                 await self._streams.remove(self._own.name)
 
     async def _take(self, text: str) -> None:
