@@ -400,6 +400,16 @@ def test_sound_that_was_lost_on_the_way_becomes_silence() -> None:
     assert np.abs(sound[round(1.02 * RATE) : round(1.08 * RATE)]).max() == 0.0
 
 
+def test_what_is_kept_back_longer_after_a_loss_is_heard_no_later() -> None:
+    inlet = Kept()
+    hearing = webrtc.Hearing(inlet)
+    for number in range(1000):
+        late_s = 0.2 if number > 100 else 0.0
+        hearing.hear(sounding(number * 0.02), 100.0 + (number + 1 + webrtc.HELD_FRAMES) * 0.02 + late_s)
+    count = sum(len(each.sound) for each in inlet.kept if each.sound is not None)
+    assert inlet.kept[-1].captured_s == pytest.approx(100.0 + count / RATE, abs=0.005)
+
+
 # A real browser.
 
 CHROMIUM = shutil.which("chromium")

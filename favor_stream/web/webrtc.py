@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,6 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from favor_stream.capture.clock import Drift
 from favor_stream.capture.container import SoundTrack
 from favor_stream.capture.inlet import Brought, Inlet
 from favor_stream.errors import ConfigError, FavorError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONNECT_S, QUIET_S = 15.0, 5.0  # for which the first heartbeat is waited for, and any other
 LOOK_S = 0.5
 HELD_FRAMES = 4  # of sound, that aiortc's jitter buffer keeps back
+DRIFT = 1e-4  # of two clocks: as much as poor ones have
 MOST_MENDED_S = 0.5  # of sound that was lost on the way; more is a jump, which the stream's own clock sees
 WANTED = "expected SDP that sends one camera, one microphone or both"
 LACKING = "webrtc needs aiortc; pip install --editable '.[webrtc]'"
@@ -57,7 +58,7 @@ async def connect(offer: Offer, streams: AllStreams) -> dict[str, str]:
         start = Start(type="start", sound="audio" in kinds, pictures="video" in kinds, stream=offer.stream)
         stream = await opened(streams, start)
     except BaseException:
-        await peer.close()
+        await closed(peer)
         raise
     connection = Connection(peer, tracks, stream)
     task = asyncio.create_task(connection.run(), name="webrtc")
@@ -96,6 +97,11 @@ def unacceptable(error: Exception) -> ConfigError:
     return ConfigError(f"an offer that cannot be accepted ({why}); {WANTED}")
 
 
+async def closed(peer: RTCPeerConnection) -> None:
+    with suppress(AttributeError):  # aiortc's own, of an offer that lacked something
+        await peer.close()
+
+
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -131,7 +137,7 @@ class Connection:
                     task.cancel()
         finally:
             self._inlet.left_s = time.monotonic()
-            await self._peer.close()
+            await closed(self._peer)
 
     def _listen(self, channel: RTCDataChannel) -> None:
         def beat(_: object) -> None:
@@ -153,16 +159,31 @@ class Connection:
 
 
 # Stamps. The two tracks of a browser count from origins of their own, and which moments these were is told by nobody that aiortc
-# listens to. So each track has a clock of its own here, and the least delay of a minute is taken as none, as for whatever is
-# brought; both then lie on the monotonic clock, and the Inlet's own mapping, which is for one clock, is passed by. What aiortc
-# itself keeps back would be taken for the way, and differs between the two: it is taken off before.
+# listens to. So each track has a clock of its own here, both are put on the monotonic clock, and the Inlet's own mapping, which
+# is for one clock, is passed by. What aiortc itself keeps back would be taken for the way: it is taken off before.
+
+
+class Clock:
+    """A track's clock against the monotonic one: the least delay is taken as none, and rises no faster than clocks drift.
+
+    For after its first lost packet aiortc keeps back 0.2 s of sound more than before, for good; that is no slower clock.
+    """
+
+    def __init__(self) -> None:
+        self._least_s, self._looked_s = math.inf, 0.0
+
+    def offset_s(self, track_s: float, arrived_s: float) -> float:
+        """Monotonic minus the track's time, once something of `track_s` has arrived."""
+        risen_s = self._least_s + DRIFT * (arrived_s - self._looked_s)
+        self._least_s, self._looked_s = min(risen_s, arrived_s - track_s), arrived_s
+        return self._least_s
 
 
 class Sight:
     """Pictures with their stamps; what is too many the Inlet passes over before it is made small."""
 
     def __init__(self, inlet: Inlet) -> None:
-        self._inlet, self._clock = inlet, Drift()
+        self._inlet, self._clock = inlet, Clock()
         self._before_s: float | None = None
 
     def see(self, frame: object, now_s: float) -> None:
@@ -171,26 +192,26 @@ class Sight:
         assert frame.time is not None
         arrived_s, self._before_s = self._before_s, now_s
         if arrived_s is not None:  # of the very first it is not known
-            self._clock.add(frame.time, arrived_s)
-            self._inlet.put(Brought(frame.time + self._clock.least_delay_s, frame=frame))
+            offset_s = self._clock.offset_s(frame.time, arrived_s)
+            self._inlet.put(Brought(frame.time + offset_s, frame=frame))
 
 
 class Hearing:
     """Sound at RATE in mono with its stamps; what was lost on the way becomes silence, so that the count of samples is true."""
 
     def __init__(self, inlet: Inlet) -> None:
-        self._inlet, self._clock, self._track = inlet, Drift(), SoundTrack()
+        self._inlet, self._clock, self._track = inlet, Clock(), SoundTrack()
         self._until_s: float | None = None  # on the track's clock
 
     def hear(self, frame: object, now_s: float) -> None:
         assert isinstance(frame, av.AudioFrame)
         assert frame.time is not None
         lasts_s = frame.samples / frame.sample_rate
-        self._clock.add(frame.time + lasts_s, now_s - HELD_FRAMES * lasts_s)
+        offset_s = self._clock.offset_s(frame.time + lasts_s, now_s - HELD_FRAMES * lasts_s)
         for sound, time_s in self._track.hear(frame, frame.time, math.inf):
             whole = self._mended(sound, time_s)
             self._until_s = time_s + len(sound) / RATE
-            self._inlet.put(Brought(self._until_s + self._clock.least_delay_s, sound=whole))
+            self._inlet.put(Brought(self._until_s + offset_s, sound=whole))
 
     def _mended(self, sound: Sound, time_s: float) -> Sound:
         lacking = 0 if self._until_s is None else round((time_s - self._until_s) * RATE)
