@@ -6,6 +6,7 @@ a picture may be missed and a word may not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Self
 import av
 
 from favor_stream.capture import LiveSource, OnEvent
-from favor_stream.capture.clock import Drift, SoundLine
+from favor_stream.capture.clock import JUMP_S, Drift, SoundLine
 from favor_stream.capture.container import PictureTrack
 from favor_stream.clip import frame_of
 from favor_stream.errors import DeviceError
@@ -80,7 +81,7 @@ class BroughtIn(LiveSource):
     def __init__(self, inlet: Inlet, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> None:
         super().__init__(inlet.name, ring, on_event)
         self.unreadable = 0  # pictures that were none
-        self._inlet, self._samples = inlet, 0
+        self._inlet, self._samples, self._heard_until_s = inlet, 0, math.inf
         self._line, self._track = SoundLine(ring), PictureTrack(pictures_per_s, usual_fps=pictures_per_s)
         self._changed = Condition()
         self._pictures_waiting: deque[Brought] = deque(maxlen=MOST_PICTURES)
@@ -113,9 +114,11 @@ class BroughtIn(LiveSource):
                     self._hear(each.sound, each.captured_s)
 
     def _hear(self, sound: Sound, ended_s: float) -> None:
-        """Its place is counted; where the count and the bringer's clock part, the clock is right."""
+        """Its place is counted; where the count and the bringer's clock part, the clock is right, after a gap at once."""
+        if abs(ended_s - len(sound) / RATE - self._heard_until_s) > JUMP_S:
+            self._line = SoundLine(self._ring)
         self._put_sound(self._line, sound, self._samples / RATE, ended_s)
-        self._samples += len(sound)
+        self._samples, self._heard_until_s = self._samples + len(sound), ended_s
 
     def _show(self, brought: Brought) -> None:
         try:
@@ -123,7 +126,8 @@ class BroughtIn(LiveSource):
         except DeviceError:
             self.unreadable += 1
             return
-        picture, time_s = self._track.see(frame, brought.captured_s, brought.captured_s)
+        self._track.expected_s = brought.captured_s  # the clock is right: where it goes back there is no cut, as in a film
+        picture, time_s = self._track.see(frame, None, brought.captured_s)
         self.pictures_thinned = self._track.thinned
         if picture is not None:
             self._put_picture(picture, time_s)
