@@ -22,7 +22,7 @@ from typing import Any, Literal, Self, TypeVar
 from favor_stream import when
 from favor_stream.capture.inlet import Inlet
 from favor_stream.config import Config
-from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.errors import ConfigError, DeviceError, LeftError
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
@@ -193,7 +193,7 @@ class Agent:
         while self.heard_until_s < seconds and not self._perceiving.done():
             await self._moved.wait()
         if self._perceiving.cancelled():
-            raise RuntimeError(LEFT)
+            raise LeftError(LEFT)
         if self._perceiving.done():
             self._perceiving.result()
 
@@ -248,6 +248,10 @@ class Agent:
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, for favor_stream.clip.write_clip."""
         return self._intake.clip(last_s)
+
+    async def past(self) -> tuple[datetime, datetime] | None:
+        """From when to when can be asked about because it was written down; None without a journal, or with an empty one."""
+        return await self._recall.reach() if self._recall else None
 
     @property
     def engines(self) -> Mapping[str, str]:
@@ -459,7 +463,7 @@ class Agent:
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
         if self._is_left:
-            raise RuntimeError(LEFT)
+            raise LeftError(LEFT)
         return await self._mind.compute(work)
 
     async def _close(self) -> BaseException | None:

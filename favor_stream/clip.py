@@ -22,6 +22,7 @@ from favor_stream.records import RATE, Picture, Sound
 from favor_stream.ring import Clip
 
 TICKS_PER_S = 90_000  # of the time stamps in a film
+MOST_PIXELS = 24_000_000  # of a JPEG that is decoded, which then takes 100 MB
 Shot = tuple[float, Picture]  # seconds from the film's start, and what was seen
 
 
@@ -43,10 +44,10 @@ def picture_of(jpeg: bytes) -> Picture:
 
 
 def frame_of(jpeg: bytes) -> av.VideoFrame:
-    """The same as FFmpeg's frame. Raises DeviceError for what is no JPEG."""
+    """The same as FFmpeg's frame. Raises DeviceError for what is no JPEG, or one that would fill the memory."""
     decoder = av.CodecContext.create("mjpeg", "r")
     assert isinstance(decoder, av.VideoCodecContext)
-    decoder.thread_count = 1
+    decoder.thread_count, decoder.options = 1, {"max_pixels": str(MOST_PIXELS)}
     try:
         return next(chain(decoder.decode(av.Packet(jpeg)), decoder.decode(None)))
     except (av.error.FFmpegError, StopIteration) as error:

@@ -23,3 +23,7 @@ class WeightsError(FavorError):
 
 class EngineError(FavorError):
     """An inference engine is missing or does not fit the exported graph."""
+
+
+class LeftError(FavorError, RuntimeError):
+    """Something was asked of an agent that was left, or is being left."""

@@ -18,6 +18,7 @@ import numpy as np
 from av.container import InputContainer
 
 from favor_stream.capture.container import FAILED, Footage, Heard, PictureTrack
+from favor_stream.clip import MOST_PIXELS
 from favor_stream.errors import ConfigError
 from favor_stream.llm import Turn
 from favor_stream.mind import Mind
@@ -28,7 +29,6 @@ from favor_stream.session import SPOKEN
 LEAST_SLICES = 2  # that a picture is shown for
 MOST_S = 60.0  # of sound
 MOST_PICTURES = 8
-MOST_PIXELS = 24_000_000  # of a picture before it is scaled down: 100 MB while it is decoded
 DECODERS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG\r\n\x1a\n": "png"}  # by how a file begins
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -63,6 +63,11 @@ class Recall:
             windows = await asyncio.to_thread(self._journal.between, span.begin.timestamp(), ended_at, most + 1)
         reaches_now = ended_at >= now.at.timestamp() - 1
         return Found(stretches(windows, now), reaches_now, "" if windows or reaches_now else await self._gone(span))
+
+    async def reach(self) -> tuple[datetime, datetime] | None:
+        """From when to when anything is written down, UTC."""
+        reach = await asyncio.to_thread(lambda: self._journal.reach)
+        return reach and (datetime.fromtimestamp(reach[0], UTC), datetime.fromtimestamp(reach[1], UTC))
 
     async def clear(self) -> None:
         await asyncio.to_thread(self._journal.clear)

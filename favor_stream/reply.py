@@ -38,6 +38,7 @@ class Reply:
         self._writing: asyncio.Task[None] | None = None
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()  # bounded by the longest answer
         self._error: Exception | None = None
+        self._when_written: Callable[[], None] | None = None
         self._asked_s = time.monotonic()
 
     def put(self, piece: str) -> None:
@@ -46,6 +47,10 @@ class Reply:
             self.latency.first_token_s = self.elapsed_s
         self.text += piece
         self._pieces.put_nowait(piece)
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Calls this once, when all is written or nobody wants it any more, whether or not it was read."""
+        self._when_written = call
 
     @property
     def elapsed_s(self) -> float:
@@ -64,9 +69,10 @@ class Reply:
 
     async def aclose(self) -> None:
         """Write no more of it."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait({self._writing})
+        if self._writing is None:
+            return self._end()
+        self._writing.cancel()
+        await asyncio.wait({self._writing})
 
     async def whole(self) -> Answer:
         """The answer once it is complete."""
@@ -86,3 +92,9 @@ class Reply:
         finally:
             self.latency.total_s = self.elapsed_s
             self._pieces.put_nowait(None)
+            self._end()
+
+    def _end(self) -> None:
+        call, self._when_written = self._when_written, None
+        if call:
+            call()

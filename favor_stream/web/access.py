@@ -20,7 +20,10 @@ MOST_BYTES = 64 * 1024  # of a request
 MEDIA, MEDIA_BYTES = ("/v1/chat/completions",), 16 * 1024 * 1024  # of one that may bring pictures and sound
 MOST_PER_S = 200  # calls, of all callers
 HEADERS = [
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
+    ),
     (b"permissions-policy", b"camera=(self), microphone=(self)"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
@@ -103,14 +106,14 @@ class Bucket:
 
 async def whole(receive: Receive, most: int) -> bytes | None:
     """A request's body; None for one that is too large, of which no more is read."""
-    body, is_more = b"", True
+    body, is_more = bytearray(), True
     while is_more:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > most:
             return None
         is_more = message.get("more_body", False)
-    return body
+    return bytes(body)
 
 
 def bearer(headers: dict[str, str]) -> str:

@@ -16,7 +16,6 @@ from favor_stream import payload
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.reply import Reply
 from favor_stream.web.chosen import AllStreams, Chosen, wrong
-from favor_stream.web.streams import Streams
 from favor_stream.when import Span
 
 EVENT_STREAM = "text/event-stream"
@@ -54,8 +53,8 @@ def local(at: datetime) -> datetime:
 @routes.post("/v1/ask")
 async def ask(asked: Asked, stream: Chosen, streams: AllStreams) -> Response:
     """The answer; a question that cannot be answered is refused before anything is sent."""
-    reply = stream.agent.ask(asked.question, schema=asked.answer_schema, earlier=asked.earlier, span=asked.span())
-    said = spoken(reply, streams)
+    given = stream.agent.ask(asked.question, schema=asked.answer_schema, earlier=asked.earlier, span=asked.span())
+    said = spoken(streams.placed(given))
     first = await anext(said)
     if asked.stream:
         return StreamingResponse(_told(first, said), media_type=EVENT_STREAM)
@@ -65,13 +64,12 @@ async def ask(asked: Asked, stream: Chosen, streams: AllStreams) -> Response:
     return JSONResponse(first)
 
 
-async def spoken(reply: Reply, streams: Streams) -> AsyncGenerator[payload.Json, None]:
+async def spoken(reply: Reply) -> AsyncGenerator[payload.Json, None]:
     """Its pieces, `{"piece": text}`, and at last the whole answer with its times."""
-    with streams.turn():
-        async with aclosing(reply):
-            async for piece in reply:
-                yield {"piece": piece}
-        yield payload.reply(reply)
+    async with aclosing(reply):
+        async for piece in reply:
+            yield {"piece": piece}
+    yield payload.reply(reply)
 
 
 async def _told(first: payload.Json, rest: AsyncGenerator[payload.Json, None]) -> AsyncIterator[str]:

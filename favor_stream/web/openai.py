@@ -171,7 +171,7 @@ async def complete(wanted: Completion, streams: AllStreams) -> Response:
     else:
         agent = stream_of(streams, wanted.model).agent
         reply, remembered = agent.ask(asked.text, schema=schema, earlier=earlier), agent.tokens
-    told, said = Telling(wanted, streams.mind, asked.text, remembered), pieces(reply, streams)
+    told, said = Telling(wanted, streams.mind, asked.text, remembered), pieces(streams.placed(reply))
     first = await anext(said, "")
     if wanted.stream:
         return StreamingResponse(_chunks(told, first, said), media_type=EVENT_STREAM)
@@ -182,12 +182,10 @@ async def complete(wanted: Completion, streams: AllStreams) -> Response:
     return JSONResponse(told.whole(text))
 
 
-async def pieces(reply: Reply, streams: Streams) -> AsyncGenerator[str, None]:
-    """What is said, piece by piece, by one who has a place among those who ask."""
-    with streams.turn():
-        async with aclosing(reply):
-            async for piece in reply:
-                yield piece
+async def pieces(reply: Reply) -> AsyncGenerator[str, None]:
+    async with aclosing(reply):
+        async for piece in reply:
+            yield piece
 
 
 async def _chunks(told: Telling, first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[str]:

@@ -286,7 +286,7 @@ class Connection:
         response.remembered_tokens = stream.agent.tokens
         response.read_tokens = response.remembered_tokens + tokens(question)
         reply = stream.agent.ask(question, earlier=earlier) if question else stream.agent.ask_spoken()
-        async with aclosing(pieces(reply, self._streams)) as said:
+        async with aclosing(pieces(self._streams.placed(reply))) as said:
             async for piece in said:
                 response.text += piece
                 await self._tell("response.output_text.delta", delta=piece, **response.part_place)

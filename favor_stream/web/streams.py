@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +27,7 @@ from favor_stream.metrics import Figures
 from favor_stream.mind import Mind
 from favor_stream.recall import journal_file
 from favor_stream.records import NAME, name_of
+from favor_stream.reply import Reply
 from favor_stream.switches import Switches
 from favor_stream.web.history import History
 
@@ -62,35 +66,38 @@ class Streams:
         """`perceive_every` slices each stream tells what it perceives, 0: never."""
         self._perceive_every = perceive_every
         self._config, self._mind = config, Mind(config)
+        self._folder = config.state or state_folder()
+        self._brought = self._folder / "brought"  # a folder for each stream that a browser brings
         self._all: dict[str, Stream] = {}
         self._coming: set[str] = set()  # names of those that are being entered
         self._asking = 0
 
     async def __aenter__(self) -> Self:
         await self._mind.__aenter__()
+        await asyncio.to_thread(drop_old, self._brought, self._config.journal_hours * 3600)
         self._tidying = asyncio.create_task(self._tidy(), name="tidy")
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await _ended(self._tidying)
         while self._all:  # others may be removing some meanwhile
-            await self.remove(next(iter(self._all)))
+            await self._leave(self.find())
         await self._mind.close()
 
     @property
     def all(self) -> list[Stream]:
         return list(self._all.values())
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """A place among those who ask. BusyError where there is none left."""
+    def placed(self, reply: Reply) -> Reply:
+        """Gives an answer a place among those that are written or waited for, until it is. BusyError where none is left."""
         if self._asking >= MOST_ASKING:
             raise BusyError(f"{MOST_ASKING} questions are being answered, which is as many as can wait; ask again in a second")
         self._asking += 1
-        try:
-            yield
-        finally:
-            self._asking -= 1
+        reply.when_written(self._give_back)
+        return reply
+
+    def _give_back(self) -> None:
+        self._asking -= 1
 
     @property
     def mind(self) -> Mind:
@@ -115,8 +122,16 @@ class Streams:
         return await self._enter(inlet.name, [inlet], config, inlet)
 
     async def remove(self, name: str) -> None:
-        """Closes its devices and forgets its memory; its journal stays. NotThereError where there is none."""
+        """Closes its devices and forgets its memory. NotThereError where there is none.
+
+        What is kept of it on disk stays, unless a browser brought it: nobody else would ever ask for that.
+        """
         stream = self.find(name)
+        await self._leave(stream)
+        if stream.inlet:
+            await asyncio.to_thread(shutil.rmtree, self._brought / stream.name, ignore_errors=True)
+
+    async def _leave(self, stream: Stream) -> None:
         del self._all[stream.name]
         await stream.left.aclose()
 
@@ -148,10 +163,11 @@ class Streams:
     async def _entered(
         self, stack: AsyncExitStack, name: str, sources: Sequence[str | Inlet], config: Config, inlet: Inlet | None
     ) -> Stream:
-        folder = config.state or state_folder()
-        written = [source if isinstance(source, str) else source.name for source in sources]
-        journal = journal_file(folder, written) if config.journal else None
-        agent = Agent(*sources, config=config, perceive_every=self._perceive_every, mind=self._mind, journal=journal)
+        folder = self._brought / name if inlet else self._folder
+        names = [source if isinstance(source, str) else source.name for source in sources]
+        journal = journal_file(folder, names) if config.journal else None
+        making = partial(Agent, perceive_every=self._perceive_every, mind=self._mind, journal=journal)
+        agent = await asyncio.to_thread(making, *sources, config=config)  # who hears speech is loaded with it
         history, figures = History(agent), Figures(agent)  # before entering, so that nothing is missed
         switches = Switches(agent, folder / f"stream-{name}.json")
         await stack.enter_async_context(agent)
@@ -160,6 +176,13 @@ class Streams:
             task = asyncio.create_task(work, name="keep")
             stack.push_async_callback(_ended, task)
         return Stream(name, agent, history, figures, switches, inlet, stack)
+
+
+def drop_old(folder: Path, most_s: float) -> None:
+    """What browsers brought that have not come back in so long; they were cut off by a server that ended."""
+    for path in folder.glob("*"):
+        if path.stat().st_mtime < time.time() - most_s:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

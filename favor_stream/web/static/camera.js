@@ -1,8 +1,12 @@
 // This browser's camera and microphone, brought to the server as a stream of its own over one WebSocket. When the network is
-// slow pictures are left out, sound is not. The connection comes back by itself, and goes on with the same stream.
+// slow pictures are left out, sound is not. The connection comes back by itself, and goes on with the same stream. With
+// ?transport=webrtc in the page's address it goes over WebRTC.
 
 import { at, chosen } from "/call.js";
 import { isSpeaking, stopSpeaking } from "/speech.js";
+import { connectByWebRtc } from "/webrtc.js";
+
+const BY_WEBRTC = new URLSearchParams(location.search).get("transport") === "webrtc";
 
 const KEPT = "favor-stream";
 const SOUND = 1;
@@ -46,7 +50,8 @@ class Camera {
     }
   }
 
-  connect() {
+  async connect() {
+    if (BY_WEBRTC) return this.connectByWebRtc();
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}:${"/".repeat(2)}${location.host}/v1/media`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -56,6 +61,25 @@ class Camera {
     socket.onmessage = (message) => this.told(JSON.parse(message.data));
     socket.onclose = () => this.reconnect();
     this.socket = socket;
+  }
+
+  async connectByWebRtc() {
+    try {
+      this.peer = await connectByWebRtc(this.media, this.name, (state) => state === "closed" && this.reconnect());
+      this.begin(this.peer.stream);
+    } catch (error) {
+      this.name = "";
+      say(error.message, true);
+    }
+  }
+
+  begin(name) {
+    this.waitMs = 250;
+    this.started = true;
+    this.name = name;
+    sessionStorage.setItem(KEPT, name);
+    this.sayWhatIsBrought();
+    brought.dispatchEvent(new CustomEvent("started", { detail: name }));
   }
 
   reconnect() {
@@ -69,13 +93,8 @@ class Camera {
 
   told(message) {
     if (message.type === "started") {
-      this.waitMs = 250;
-      this.started = true;
-      this.name = message.stream;
-      sessionStorage.setItem(KEPT, this.name);
       if (this.media.getVideoTracks().length) this.showing = setInterval(() => this.show(), 1000 / message.pictures_per_s);
-      this.sayWhatIsBrought();
-      brought.dispatchEvent(new CustomEvent("started", { detail: message.stream }));
+      this.begin(message.stream);
     } else if (message.type === "pong") {
       Object.assign(link, { rtt_ms: now() - message.sent_ms, offset_s: message.offset_s, drift_ppm: message.drift_ppm });
     } else {
@@ -127,7 +146,7 @@ class Camera {
     if (isSpeaking()) samples.fill(0); // it shall not hear itself
     const { contextTime, performanceTime } = this.audio.getOutputTimestamp();
     const endedMs = performanceTime ? performance.timeOrigin + performanceTime + (endS - contextTime) * 1000 : now();
-    if (this.started) this.bring(SOUND, Math.min(endedMs, now()), new Uint8Array(samples.buffer));
+    if (this.started && this.socket) this.bring(SOUND, Math.min(endedMs, now()), new Uint8Array(samples.buffer));
   }
 
   interrupt(effective) {
@@ -163,6 +182,7 @@ class Camera {
     for (const track of this.media.getTracks()) track.stop();
     this.audio?.close();
     this.socket?.close();
+    this.peer?.close();
     at("own").srcObject = null;
   }
 }
