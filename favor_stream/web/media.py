@@ -19,6 +19,7 @@ from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from favor_stream.capture.clock import Drift
 from favor_stream.capture.inlet import Inlet
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.records import Sound
@@ -34,6 +35,7 @@ START_S = 10.0  # within which a connection must say what it brings
 MOST_PER_S = 200  # frames
 MOST_FRAME_BYTES = 4 * 1024 * 1024  # more than a picture of the largest camera takes
 MOST_WRONG = 50  # after so many a connection is closed
+MOST_MS = 8.64e15  # that a Date can hold (ECMA-262): beyond, float64 is too coarse for a time of day
 POLICY = 1008  # RFC 6455, section 7.4
 routes = APIRouter()
 
@@ -107,7 +109,7 @@ class Connection:
 
     async def run(self) -> None:
         """Until the browser leaves, or has sent too much that cannot be read."""
-        self._inlet.left_s = None
+        self._inlet.left_s, self._inlet.drift = None, Drift()  # whoever comes back may have another clock
         try:
             await self._socket.send_json({"type": "started", "stream": self._stream.name, "pictures_per_s": PACKED_PER_S})
             while self._wrong < MOST_WRONG:
@@ -140,8 +142,8 @@ class Connection:
             raise ConfigError(f"a frame of {len(body)} bytes; expected a header of {HEADER.size} and something behind it")
         kind, captured_ms = HEADER.unpack_from(body)
         brought = body[HEADER.size :]
-        if not math.isfinite(captured_ms):
-            raise ConfigError(f"captured at {captured_ms}; expected milliseconds")
+        if not abs(captured_ms) <= MOST_MS:  # also true of nan
+            raise ConfigError(f"captured at {captured_ms:g}; expected milliseconds, up to {MOST_MS:g}")
         if kind == PICTURE and brought.startswith(JPEG):
             self._inlet.put_picture(brought, captured_ms / 1000)
         elif kind == SOUND and len(brought) % 2 == 0:
