@@ -23,12 +23,18 @@ def tiny_model(seed: int = 0, fusion: FusionConfig | None = None) -> tuple[Favor
 
 
 def talkative_model() -> tuple[Favor, Tokenizer]:
-    """A tiny model with weights so large that what is read makes a difference to what is said; only known words are said."""
+    """A tiny model with weights so large that what is read makes a difference to what is said.
+
+    Only letters are said, and it never ends by itself: what is said at any moment is as long as it may be, and not empty.
+    """
     model, tokenizer = tiny_model()
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.llm.parameters():
             if weight.dim() > 1:
                 weight.normal_(std=0.3)
-        model.llm.lm_head.weight[tokenizer.get_vocab_size() :] = 0.0
+        for token in range(len(model.llm.lm_head.weight)):
+            text = tokenizer.decode([token]).strip()  # nothing for control tokens, and for those that the tokenizer lacks
+            if not (text and text.isascii()):
+                model.llm.lm_head.weight[token] = 0.0
     return model, tokenizer
