@@ -31,9 +31,10 @@ class Switches:
 
     async def restore(self) -> None:
         """Set the watches as they were, also those that were added; what is not as this version writes it is passed over."""
-        for added in self._kept.get("added", ()):
-            with suppress(TypeError, ConfigError):
-                self._agent.watch(Watch(**added))
+        with suppress(TypeError):
+            for added in self._kept.get("added", ()):
+                with suppress(TypeError, ConfigError):
+                    self._agent.watch(Watch(**added))
         for watch in self._agent.watches:
             with suppress(KeyError, TypeError, ConfigError):
                 await self._agent.change(replace(watch, **self._kept["watches"][watch.name]))

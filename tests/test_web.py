@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
 import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from happenings import DOOR, happening
+from media import numbered_film
+from mosquitto import certified, free_port
+from real import require
 
 from favor_stream.agent import Agent
+from favor_stream.capture.container import Heard, Seen
+from favor_stream.capture.file import File
+from favor_stream.clip import picture_of
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.journal import Journal
+from favor_stream.model.weights import read_manifest
+from favor_stream.recall import journal_file
 from favor_stream.records import Event, Evidence, Watch
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx2")
 
-from serving import PICTURES, TOKEN, error, ran, streamed
+import httpx2
+from serving import PICTURES, TOKEN, error, ran, served, streamed
 
 from favor_stream.web import access, history, serve
+from favor_stream.web import streams as streams_module
+from favor_stream.web.streams import Streams
 
 
 def test_nobody_gets_in_without_the_token_or_from_another_page(config: Config) -> None:
@@ -294,3 +315,330 @@ def test_history_keeps_the_last_and_wakes_whoever_follows(config: Config, monkey
             return [entry.number for entry in kept.after(0)], followed
 
     assert asyncio.run(run()) == ([3, 4, 5], [4, 5, None])
+
+
+# Several streams, several viewers.
+
+
+def colours(answer: Any) -> list[float]:
+    return [float(mean) for mean in picture_of(answer.content).mean((0, 1))]
+
+
+def test_streams_are_added_and_removed_live_and_are_not_mixed_up(config: Config) -> None:
+    async def calls(agent: Agent, client: Any) -> None:
+        for name in ("red", "blue"):
+            source = f"lavfi:color=c={name}:size=64x48:rate=4"
+            added = await client.post("/v1/sources", json={"sources": [source], "name": name})
+            assert (added.status_code, added.json()["name"]) == (201, name)
+        red, blue = [colours(await client.get("/v1/picture.jpg", params={"stream": name})) for name in ("red", "blue")]
+        assert red[0] > 200 > red[2] + 150
+        assert blue[2] > 200 > blue[0] + 150
+        for name in ("red", "blue"):
+            watch = {"question": f"{name} button", "by": "manual"}
+            assert (await client.post("/v1/watches", json=watch, params={"stream": name})).status_code == 201
+        assert error(await client.post("/v1/watches/red_button/fire", params={"stream": "blue"}))[0] == 404
+        await client.post("/v1/watches/red_button/fire", params={"stream": "red"})
+        await happened(client, "red", "red_button")
+        for name in ("blue", "test"):
+            told = (await client.get("/v1/events", params={"stream": name})).json()["events"]
+            assert not [each for each in told if each["kind"] == "watch"]
+        assert (await client.delete("/v1/sources/red")).status_code == 204
+        assert error(await client.get("/v1/status", params={"stream": "red"}))[0] == 404
+        assert error(await client.delete("/v1/sources/red"))[0] == 404
+        assert [each["name"] for each in (await client.get("/v1/sources")).json()["sources"]] == ["test", "blue"]
+        before_s = (await client.get("/v1/status", params={"stream": "blue"})).json()["heard_until_s"]
+        await agent.until(agent.heard_until_s + 1.0)
+        assert (await client.get("/v1/status", params={"stream": "blue"})).json()["heard_until_s"] > before_s
+
+    ran(config, calls)
+
+
+async def happened(client: Any, stream: str, watch: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            for each in (await client.get("/v1/events", params={"stream": stream})).json()["events"]:
+                if each.get("event_type") == watch:
+                    return dict(each)
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "complaint"),
+    [
+        ({"sources": ["/nowhere/film.mp4"], "name": "film"}, 503, "give the path of a film"),
+        ({"sources": [PICTURES], "name": "test"}, 400, "is called 'test' already"),
+        ({"sources": [PICTURES], "name": "../evil"}, 400, "cannot be called"),
+        ({"sources": []}, 400, "sources"),
+        ({"sources": ["ftx://x"], "name": "film"}, 503, "unknown kind of address"),
+    ],
+)
+def test_stream_that_cannot_be_is_refused_in_one_line(
+    config: Config, source: dict[str, Any], status: int, complaint: str
+) -> None:
+    async def calls(agent: Agent, client: Any) -> list[Any]:
+        return [await client.post("/v1/sources", json=source), (await client.get("/v1/sources")).json()["sources"]]
+
+    refused, left = ran(config, calls)
+    assert error(refused)[0] == status
+    assert complaint in error(refused)[2]
+    assert "\n" not in error(refused)[2]
+    assert [each["name"] for each in left] == ["test"]
+
+
+def test_stream_that_fails_is_removed_and_the_others_go_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = File._put
+
+    def breaking(self: File, piece: Heard | Seen) -> None:
+        if self.name.endswith("rate=5") and piece.time_s > 0.5:
+            raise RuntimeError("it broke")
+        put(self, piece)
+
+    monkeypatch.setattr(File, "_put", breaking)
+
+    async def calls(agent: Agent, client: Any) -> Any:
+        await client.post("/v1/sources", json={"sources": ["lavfi:testsrc=rate=5"], "name": "broken"})
+        await client.post("/v1/sources", json={"sources": ["lavfi:testsrc2=rate=5"], "name": "broken_too"})
+        await agent.until(agent.heard_until_s + 1.5)
+        removed = await client.delete("/v1/sources/broken")  # and the other one when the server ends
+        await agent.until(agent.heard_until_s + 0.5)
+        return removed
+
+    assert ran(config, calls).status_code == 204
+
+
+def on_film(config: Config, folder: Path, calls: Any) -> Any:
+    """What `calls(client)` returns, once the whole of a short film, a stream of its own, was perceived."""
+    path = numbered_film(folder / "film.mp4", seconds=1.5)
+
+    async def with_film(agent: Agent, client: Any) -> Any:
+        await client.post("/v1/sources", json={"sources": [str(path)], "name": "film"})
+        async with asyncio.timeout(20):
+            while "every source has ended" not in (await client.get("/v1/events", params={"stream": "film"})).text:
+                await asyncio.sleep(0.05)
+        return await calls(client)
+
+    return ran(config, with_film)
+
+
+async def asked(client: Any, question: str) -> Any:
+    return await client.post("/v1/ask", json={"question": question}, params={"stream": "film"})
+
+
+def test_four_viewers_at_once_are_answered_as_one_by_one(config: Config, tmp_path: Path) -> None:
+    questions = ["what do you see now?", "what was said?", "what came first?", "do you hear a bell?"]
+
+    async def calls(client: Any) -> tuple[list[str], list[str]]:
+        alone = [(await asked(client, question)).json()["text"] for question in questions]
+        together = await asyncio.gather(*(asked(client, question) for question in questions))
+        return alone, [answer.json()["text"] for answer in together]
+
+    alone, together = on_film(config, tmp_path, calls)
+    assert alone == together
+    assert len(set(alone)) > 1
+
+
+def test_more_than_can_wait_are_told_to_ask_again(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams_module, "MOST_ASKING", 3)
+
+    async def calls(client: Any) -> tuple[list[Any], Any]:
+        many = await asyncio.gather(*(asked(client, "what do you see now?") for _ in range(9)))
+        return many, await asked(client, "what do you see now?")
+
+    many, later = on_film(replace(config, max_answer_tokens=64), tmp_path, calls)
+    refused = [answer for answer in many if answer.status_code != 200]
+    assert 9 - len(refused) >= 3
+    assert refused
+    for answer in refused:
+        assert error(answer)[:2] == (429, "busy")
+        assert "3 questions are being answered" in error(answer)[2]
+    assert later.status_code == 200
+
+
+def test_viewer_who_takes_an_answer_slowly_delays_no_other(config: Config, tmp_path: Path) -> None:
+    async def calls(client: Any) -> tuple[int, str]:
+        slow = {"question": "what do you see now?", "stream": True}
+        async with client.stream("POST", "/v1/ask", json=slow, params={"stream": "film"}) as unread:
+            other = await asyncio.wait_for(asked(client, "what do you see now?"), 20)
+            pieces = await streamed(unread, 1000)
+            return other.json()["text"], pieces[-1]["text"]
+
+    other, slow = on_film(replace(config, max_answer_tokens=64), tmp_path, calls)
+    assert other == slow
+
+
+# The past.
+
+
+def test_time_is_asked_about_and_its_answer_says_what_it_rests_on(config: Config) -> None:
+    async def calls(agent: Agent, client: Any) -> None:
+        await agent.until(2.5)
+        begin, end = agent.utc(0.1).isoformat(), agent.utc(1.2).isoformat()
+        await agent.until(4.0)
+        past = (await client.post("/v1/ask", json={"question": "what?", "between": [begin, end]})).json()
+        assert past["rests_on_s"] == pytest.approx([0.0, 2.0], abs=0.5)
+        long_ago = ["2001-01-01T10:00:00Z", "2001-01-01T10:05:00Z"]
+        gone = (await client.post("/v1/ask", json={"question": "what?", "between": long_ago})).json()
+        assert gone["text"].startswith("I no longer remember that: what I remember is from")
+        for between, complaint in (([end, begin], "earlier one first"), (["10:00", "11:00"], "between"), ([begin], "between")):
+            refused = await client.post("/v1/ask", json={"question": "what?", "between": between})
+            assert error(refused)[:2] == (400, "invalid_request")
+            assert complaint in error(refused)[2]
+
+    ran(config, calls)
+
+
+def test_watch_is_tried_on_what_was_just_seen(config: Config) -> None:
+    async def calls(agent: Agent, client: Any) -> None:
+        await agent.until(1.5)
+        moves = {"question": "something moves", "by": "motion", "on": 0.02, "off": 0.01}
+        tried = (await client.post("/v1/watches/try", json={**moves, "last_s": 10})).json()
+        assert len(tried["levels"]) >= 2
+        assert [each["phase"] for each in tried["events"]][:1] == ["new"]
+        assert agent.watches == []
+        assert not [each for each in (await client.get("/v1/events")).json()["events"] if each["kind"] == "watch"]
+        assert (await client.post("/v1/watches/try", json={"question": "a red circle appears"})).json()["levels"]
+        for trial in ({**moves, "by": "manual"}, {**moves, "last_s": 0}, {**moves, "last_s": 1e9}, {**moves, "on": 2}):
+            assert error(await client.post("/v1/watches/try", json=trial))[:2] == (400, "invalid_request")
+
+    ran(config, calls)
+
+
+def test_moment_is_a_film_as_long_as_it_is_kept(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    async def calls(agent: Agent, client: Any) -> None:
+        await agent.until(2.5)
+        made = await client.get("/v1/moment.mp4", params={"start_s": 0.5, "end_s": 2.0})
+        assert made.headers["content-type"] == "video/mp4"
+        with av.open(BytesIO(made.content), "r") as film:
+            assert [stream.type for stream in film.streams] == ["video"]
+            times_s = [float(frame.time) for frame in film.decode(video=0) if frame.time is not None]
+        assert len(times_s) == 6
+        assert times_s[-1] - times_s[0] == pytest.approx(1.25, abs=0.05)
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            await client.get("/v1/moment.mp4", params={"start_s": 0.5, "end_s": 1.0})
+        assert len(list(Path("/proc/self/fd").iterdir())) < files + 10
+        assert not list(tmp_path.glob("*.mp4"))
+        for start_s, end_s in ((500, 600), (-9, -3), (2, 1)):
+            gone = await client.get("/v1/moment.mp4", params={"start_s": start_s, "end_s": end_s})
+            assert error(gone)[:2] == (404, "not_found")
+        for wrong in ("nan", "inf", "1e300", "soon"):
+            refused = await client.get("/v1/moment.mp4", params={"start_s": wrong, "end_s": 1})
+            assert error(refused)[:2] == (400, "invalid_request")
+
+    ran(config, calls)
+
+
+# What lasts.
+
+
+def test_figures_are_there_for_prometheus(config: Config) -> None:
+    async def calls(agent: Agent, client: Any) -> Any:
+        agent.publish(happening(1))
+        return await client.get("/metrics")
+
+    page = ran(replace(config, watches=(DOOR,)), calls)
+    figures = dict(line.rsplit(" ", 1) for line in page.text.splitlines() if not line.startswith("#"))
+    assert page.headers["content-type"].startswith("text/plain")
+    assert float(figures["favor_stream_seconds_total"]) > 0
+    assert float(figures["favor_memory_tokens"]) > 0
+
+
+def test_watches_and_privacy_last_over_a_restart(config: Config, tmp_path: Path) -> None:
+    given = replace(config, state=tmp_path, watches=(DOOR,))
+
+    async def first() -> None:
+        async with served(given) as (_, client):
+            await client.post("/v1/watches", json={"question": "A bell sounds!", "on": 0.7})
+            await client.post("/v1/watches", json={"question": "a whistle"})
+            await client.delete("/v1/watches/a_whistle")
+            await client.patch("/v1/watches/door", json={"is_on": False})
+            await client.put("/v1/privacy", json={"on": True})
+
+    async def second() -> tuple[list[Any], bool, float]:
+        async with served(given) as (streams, client):
+            agent = streams.find().agent
+            kept = [(watch.name, watch.question, watch.is_on, watch.on) for watch in agent.watches]
+            is_held, counts = agent.is_held, agent.counts
+            await client.put("/v1/privacy", json={"on": False})
+            await agent.until(agent.heard_until_s + 0.5)
+            return kept, is_held, counts.pictures_in
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == (
+        [("door", DOOR.question, False, DOOR.on), ("a_bell_sounds", "A bell sounds!", True, 0.7)],
+        True,
+        0,
+    )
+
+
+@pytest.mark.parametrize("kept", ['{"added": 5, "watches": [], "paused": 0}', '{"added": [1, {}, {"name": "x"}]}', "[]", "{"])
+def test_state_that_another_version_wrote_is_passed_over(config: Config, tmp_path: Path, kept: str) -> None:
+    (tmp_path / "stream-test.json").write_text(kept)
+
+    async def run() -> list[Watch]:
+        async with served(replace(config, state=tmp_path, watches=(DOOR,))) as (streams, _):
+            return streams.find().agent.watches
+
+    assert asyncio.run(run()) == [DOOR]
+
+
+@pytest.mark.device
+def test_certificate_makes_it_https(config: Config, tmp_path: Path) -> None:
+    require(shutil.which("openssl"), "openssl is not installed (apt-get install openssl)")
+    certified(tmp_path)
+    tls = serve.Tls(tmp_path / "server.crt", tmp_path / "server.key")
+
+    async def run() -> tuple[str, Any]:
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        async with asyncio.timeout(60), Streams(replace(config, state=tmp_path)) as streams:
+            with serve.listening("127.0.0.1", 0) as door:
+                hosting = asyncio.create_task(serve.host(streams, TOKEN, door, tls))
+                async with httpx2.AsyncClient(base_url=serve.address(door, tls), verify=trusted) as client:
+                    answer = await client.get("/", headers={"authorization": f"Bearer {TOKEN}"})
+                hosting.cancel()
+                await asyncio.wait({hosting})
+                return serve.address(door, tls), answer
+
+    address, answer = asyncio.run(run())
+    assert address.startswith("https://127.0.0.1:")
+    assert answer.status_code == 200
+
+
+def test_certificate_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file; expected a PEM file"):
+        serve.Tls(tmp_path / "none.crt", tmp_path / "none.key")
+
+
+def test_process_that_is_told_to_end_ends_well_and_leaves_its_journal_usable(config: Config, tmp_path: Path) -> None:
+    settings = tmp_path / "favor.toml"
+    settings.write_text(f'weights = "{config.weights}"\nstate = "{tmp_path / "state"}"\nengine = "torch"\n')
+    port = free_port()
+    command = [sys.executable, "-m", "favor_stream", "--config", str(settings), "serve", PICTURES, "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    try:
+        link = process.stderr.readline().split()[1]
+        token = link.split("token=")[1]
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+            give_up_s = time.monotonic() + 40
+            while client.get("/v1/status").json()["heard_until_s"] < 2.5 and time.monotonic() < give_up_s:
+                time.sleep(0.1)
+            with client.stream("GET", "/v1/events/stream") as followed:  # who follows does not hold it up
+                next(followed.iter_lines())
+                begun_s = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                code = process.wait(20)
+        assert code == 0
+        assert time.monotonic() - begun_s < 10
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    sha256 = read_manifest(config.weights or tmp_path)["sha256"]
+    left = Journal(journal_file(tmp_path / "state", [PICTURES]), sha256, 10**9, 1e9)
+    assert left.last(9)
+    left.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from favor_stream.web.chosen import Chosen
 LOOK_S = 0.1  # how often there may be a new picture
 FRAME = "favor-frame"  # between pictures of the moving one
 WHOLE_S = 3600.0  # as much as any ring keeps
+SECONDS = Query(description="of the stream, as in events", allow_inf_nan=False, ge=-1e9, le=1e9)
 routes = APIRouter()
 
 
@@ -42,7 +44,7 @@ async def moving(stream: Chosen) -> Response:
 
 @routes.get("/v1/moment.mp4")
 async def moment(
-    stream: Chosen, start_s: float, end_s: Annotated[float, Query(description="seconds of the stream, as in events")]
+    stream: Chosen, start_s: Annotated[float, SECONDS], end_s: Annotated[float, SECONDS]
 ) -> Response:
     """What was seen and heard between two times of the stream; 404 where it is no longer kept."""
     clip = stream.agent.clip(WHOLE_S).between(start_s, end_s)
@@ -53,7 +55,9 @@ async def moment(
 
 
 def _filmed(clip: Clip) -> Path:
-    path = Path(tempfile.mkstemp(suffix=".mp4")[1])
+    file, name = tempfile.mkstemp(suffix=".mp4")
+    os.close(file)
+    path = Path(name)
     try:
         write_clip(path, clip)
     except BaseException:

@@ -6,6 +6,7 @@ It knows agents and the folder where what must last is kept; it knows no connect
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import shutil
@@ -31,6 +32,7 @@ from favor_stream.reply import Reply
 from favor_stream.switches import Switches
 from favor_stream.web.history import History
 
+log = logging.getLogger(__name__)
 MOST_STREAMS = 8
 GRACE_S, HELD_S = 60.0, 3600.0  # for which a stream waits for its browser to come back; and where privacy is on
 TIDY_S = 2.0  # how often that is looked at
@@ -132,8 +134,12 @@ class Streams:
             await asyncio.to_thread(shutil.rmtree, self._brought / stream.name, ignore_errors=True)
 
     async def _leave(self, stream: Stream) -> None:
+        """One that has failed meanwhile holds up none of the others."""
         del self._all[stream.name]
-        await stream.left.aclose()
+        try:
+            await stream.left.aclose()
+        except Exception as error:
+            log.warning("%s had failed: %s", stream.name, error)
 
     async def _tidy(self) -> None:
         """Removes what a browser brought that has not come back."""
