@@ -43,9 +43,7 @@ async def moving(stream: Chosen) -> Response:
 
 
 @routes.get("/v1/moment.mp4")
-async def moment(
-    stream: Chosen, start_s: Annotated[float, SECONDS], end_s: Annotated[float, SECONDS]
-) -> Response:
+async def moment(stream: Chosen, start_s: Annotated[float, SECONDS], end_s: Annotated[float, SECONDS]) -> Response:
     """What was seen and heard between two times of the stream; 404 where it is no longer kept."""
     clip = stream.agent.clip(WHOLE_S).between(start_s, end_s)
     if not clip.pictures and not len(clip.sound):
