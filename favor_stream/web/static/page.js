@@ -45,8 +45,11 @@ async function showSources() {
 
 function labelOf(source) {
   if (source.name === ownName()) return "your camera and microphone";
-  return source.is_brought ? `${source.name} (another browser's)` : `${source.name}: ${source.sources.join(" + ")}`;
+  return source.is_brought ? `${source.name} (another browser's)` : `${source.name}: ${source.sources.map(shortName).join(" + ")}`;
 }
+
+// Of a film, without the folders that it lies in.
+const shortName = (source) => (source.startsWith("/") ? source.split("/").at(-1) : source);
 
 function noStream() {
   events?.close();
@@ -115,7 +118,7 @@ async function showStatus() {
   try {
     const status = await (await call("GET", "/v1/status")).json();
     epoch.ms = Date.parse(status.heard_until) - status.heard_until_s * 1000;
-    at("state").textContent = `${status.sources.join(" + ")}: ${[status.state, status.reason].filter(Boolean).join(", ")}`;
+    at("state").textContent = `${status.sources.map(shortName).join(" + ")}: ${[status.state, status.reason].filter(Boolean).join(", ")}`;
     at("state").className = status.state;
     showPicture(status.is_held);
     showFigures(status);
