@@ -65,7 +65,8 @@ class Camera {
 
   async connectByWebRtc() {
     try {
-      this.peer = await connectByWebRtc(this.media, this.name, (state) => state === "closed" && this.reconnect());
+      this.sent ??= new MediaStream(this.media.getTracks().map((track) => (track.kind === "audio" ? track.clone() : track)));
+      this.peer = await connectByWebRtc(this.sent, this.name, (state) => state === "closed" && this.reconnect());
       this.begin(this.peer.stream);
     } catch (error) {
       this.name = "";
@@ -144,6 +145,7 @@ class Camera {
     this.interrupt(effective);
     this.noticeSilence(effective, samples.length / RATE);
     if (isSpeaking()) samples.fill(0); // it shall not hear itself
+    this.sent?.getAudioTracks().forEach((track) => (track.enabled = !isSpeaking()));
     const { contextTime, performanceTime } = this.audio.getOutputTimestamp();
     const endedMs = performanceTime ? performance.timeOrigin + performanceTime + (endS - contextTime) * 1000 : now();
     if (this.started && this.socket) this.bring(SOUND, Math.min(endedMs, now()), new Uint8Array(samples.buffer));
@@ -179,7 +181,7 @@ class Camera {
     this.isClosed = true;
     clearInterval(this.pinging);
     clearInterval(this.showing);
-    for (const track of this.media.getTracks()) track.stop();
+    for (const track of [...this.media.getTracks(), ...(this.sent?.getTracks() ?? [])]) track.stop();
     this.audio?.close();
     this.socket?.close();
     this.peer?.close();
