@@ -284,6 +284,14 @@ class Agent:
         return self._session.heard_until_s
 
     @property
+    def failure(self) -> str:
+        """What perception has ended with, if it went wrong; answers rest on what came before."""
+        if self._perceiving is None or not self._perceiving.done() or self._perceiving.cancelled():
+            return ""
+        error = self._perceiving.exception()
+        return "" if error is None else str(error) or type(error).__name__
+
+    @property
     def lag_s(self) -> float:
         """How far perception is behind the devices, in seconds; up to one slice is the slice that is still filling."""
         return max(0.0, self._intake.arrived_s - self.heard_until_s)

@@ -33,7 +33,9 @@ class Health:
         self._latencies_ms.append(milliseconds)
 
     def status(self, agent: Agent) -> Json:
-        """running, degraded or paused, and why."""
+        """running, degraded, paused or error, and why."""
+        if agent.failure:
+            return {"state": "error", "reason": agent.failure}
         if agent.is_held or agent.is_paused:
             return {"state": "paused", "reason": "privacy" if agent.is_held else "pause"}
         if self._lost:

@@ -36,11 +36,10 @@ async def rehearse(mind: Mind, watch: Watch, clip: Clip, ended_at: datetime) -> 
     if watch.by not in ("model", *NEEDS_NO_MODEL):
         raise ConfigError(f"a watch by {watch.by} cannot be tried; try one by {', '.join(('model', *NEEDS_NO_MODEL))}")
     session = await mind.compute(partial(mind.session, BACK_S)) if watch.by == "model" else None
-    watching, signals = Watching(watch), Signals()
+    chances, watching = _chances(session, watch, clip), Watching(watch)
     levels, events = list[tuple[float, float]](), list[WatchEvent]()
-    for piece in slices(clip):
-        chance = await mind.compute(partial(_chance, session, signals, watch, piece))
-        end_s = first_s(clip) + piece.end_s
+    while (chance := await mind.compute(partial(next, chances, None))) is not None:
+        end_s = first_s(clip) + (len(levels) + 1) * SLICE_S
         levels.append((end_s, chance))
         events += watching.step(chance, Now(end_s, ended_at + timedelta(seconds=end_s - clip.end_s)))
     return Rehearsal(levels, events)
@@ -62,10 +61,13 @@ def slices(clip: Clip) -> Iterator[Slice]:
         yield Slice(index, picture_of(seen[-1]) if seen else None, np.pad(heard, (0, SLICE_SAMPLES - len(heard))))
 
 
-def _chance(session: Session | None, signals: Signals, watch: Watch, piece: Slice) -> float:
-    if session:
-        session.see(piece)
-        return session.check([watch.asked], BACK_S)[0]
-    signals.see(piece)
-    value: float = getattr(signals, watch.by)
-    return value
+def _chances(session: Session | None, watch: Watch, clip: Clip) -> Iterator[float]:
+    """After each slice; on the model's thread, a slice at a time."""
+    signals = Signals()
+    for piece in slices(clip):
+        if session:
+            session.see(piece)
+            yield session.check([watch.asked], BACK_S)[0]
+        else:
+            signals.see(piece)
+            yield getattr(signals, watch.by)

@@ -17,7 +17,7 @@ import numpy as np
 from favor_stream.aveb.picture import picture
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.soundtrack import soundtrack
-from favor_stream.records import RATE
+from favor_stream.records import RATE, Sound
 
 FPS = 8
 
@@ -40,11 +40,7 @@ class Devices:
 
 def devices(folder: Path, script: Script) -> Devices:
     made = Devices(folder / "camera.y4m", folder / "microphone.wav")
-    with wave.open(str(made.sound), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(RATE)
-        sound.writeframes((soundtrack(script) * 32_767).clip(-32_768, 32_767).astype("<i2").tobytes())
+    write_sound(made.sound, soundtrack(script))
     height, width = picture(script, 0.0).shape[:2]
     with made.pictures.open("wb") as film:
         film.write(f"YUV4MPEG2 W{width} H{height} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
@@ -52,6 +48,20 @@ def devices(folder: Path, script: Script) -> Devices:
             frame = av.VideoFrame.from_ndarray(picture(script, index / FPS), format="rgb24").reformat(format="yuvj420p")
             film.write(b"FRAME\n" + np.ascontiguousarray(frame.to_ndarray()).tobytes())
     return made
+
+
+def silence(folder: Path) -> Path:
+    """What a muted microphone gives."""
+    write_sound(folder / "silence.wav", np.zeros(RATE, np.float32))
+    return folder / "silence.wav"
+
+
+def write_sound(path: Path, samples: Sound) -> None:
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        sound.writeframes((samples * 32_767).clip(-32_768, 32_767).astype("<i2").tobytes())
 
 
 @dataclass

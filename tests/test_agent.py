@@ -21,6 +21,7 @@ from favor_stream.capture.file import File
 from favor_stream.clip import write_clip
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.health import Health
 from favor_stream.records import Event, Slice
 
 QUESTION = "what do you see now?"
@@ -95,9 +96,15 @@ def test_source_that_breaks_is_told(film: str, config: Config, monkeypatch: pyte
             raise RuntimeError("it broke")
         put(self, piece)
 
+    async def use(agent: Agent) -> None:
+        assert agent.failure == ""
+        with pytest.raises(RuntimeError, match="it broke"):
+            await agent.ended()
+        assert Health().status(agent) == {"state": "error", "reason": agent.failure} == {"state": "error", "reason": "it broke"}
+
     monkeypatch.setattr(File, "_put", breaking)
-    with pytest.raises(RuntimeError, match="it broke"):
-        within(film, config, lambda agent: agent.ended())
+    with pytest.raises(RuntimeError, match="it broke"):  # leaving tells it too
+        within(film, config, use)
 
 
 def test_sound_and_pictures_may_come_from_two_sources(config: Config) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from tiny import talkative_model
 
-from favor_stream.aveb import evaluation, world
+from favor_stream.aveb import evaluation, rewinding, world
 from favor_stream.aveb.evaluation import TASKS, Reply, event_matches, exact, film, row, table, word_errors
 from favor_stream.aveb.kinds import KINDS
 from favor_stream.aveb.lexicon import HELD_OUT_PAIRS
 from favor_stream.aveb.questions import Question
+from favor_stream.config import Config
 from favor_stream.session import Session
 
 
@@ -95,3 +97,11 @@ def test_colours_and_shapes_are_asked_of_unseen_pairs_alone() -> None:
 @pytest.mark.parametrize("name", [task.name for task in TASKS])
 def test_goals_are_shares(name: str) -> None:
     assert 0 < next(t for t in TASKS if t.name == name).goal <= 1
+
+
+def test_what_is_asked_again_later_is_answered_alike(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    rewinding.run(config, 2, 0, json_out=True)
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["task"] for row in rows}.isdisjoint(rewinding.NOW)
+    assert sum(row["questions"] for row in rows) > 10
+    assert {row["alike"] for row in rows} == {1.0}

@@ -177,6 +177,14 @@ def test_page_can_be_read_by_everybody(served: Served, width: int, scheme: Liter
     assert axe.Axe().run(page).response["violations"] == []
 
 
+def test_interface_is_described_on_a_page(served: Served) -> None:
+    page = served.page.context.new_page()
+    page.goto(served.address.split("/?")[0] + "/docs")
+    page.locator("h2", has_text="POST /v1/ask").wait_for()
+    assert "required" in page.locator("section", has_text="POST /v1/ask").first.inner_text()
+    page.close()
+
+
 def test_nothing_went_wrong_and_nobody_else_was_asked(served: Served) -> None:
     home = served.address.split("/?")[0]
     assert [address for address in served.asked_for if not address.startswith((home, "data:", "blob:"))] == []
@@ -237,6 +245,8 @@ def test_camera_and_microphone_are_perceived_asked_about_and_watched(home: tuple
         page.locator("#events .watch", has_text="a blue star appears: began").wait_for()
         assert ask(page, "did you see a blue star?") == "yes"
         assert "yes" in page.evaluate("window.spoken")
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+        assert axe.Axe().run(page).response["violations"] == []
         page.get_by_label("Question", exact=True).press_sequentially("w")  # who types is let speak
         assert page.evaluate("window.isTalking") is False
         page.locator("#figures", has_text="round trip").wait_for()
@@ -316,10 +326,14 @@ def test_network_that_was_cut_comes_back_to_the_same_memory(home: tuple[str, Bro
         assert ask(page, "what do you see now?")
 
 
-def test_permission_that_is_refused_and_devices_that_lack_are_told(
-    playwright: Any, camera: Devices, home: tuple[str, Browser]
+def test_permission_that_is_refused_and_devices_that_lack_or_are_mute_are_told(
+    playwright: Any, camera: Devices, home: tuple[str, Browser], tmp_path: Path
 ) -> None:
-    for flags, complaint in ((camera.flags, "was not allowed"), (["--use-fake-ui-for-media-stream"], "no camera and no mic")):
+    from brought import silence
+
+    mute = [*camera.flags[:2], f"--use-file-for-fake-audio-capture={silence(tmp_path)}", *ALLOWED]
+    cases = ((camera.flags, "was not allowed"), (ALLOWED[:1], "no camera and no mic"), (mute, "nothing comes from the mic"))
+    for flags, complaint in cases:
         with chromium(playwright, *flags) as browser, opened(home[0], browser) as made:
             made.page.get_by_role("button", name="Use my camera and microphone").click()
             made.page.locator("#camera-state.wrong", has_text=complaint).wait_for()

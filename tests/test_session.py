@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import talkative_model
@@ -189,4 +191,18 @@ def test_impossible_question_is_refused_at_once_and_leaves_the_memory_alone(ques
     before = viewer.check(QUESTIONS)
     with pytest.raises(ConfigError):
         viewer.ask(question)
+    assert viewer.check(QUESTIONS) == before
+
+
+def test_earlier_turns_are_read_by_a_model_that_converses_and_leave_no_trace() -> None:
+    model, tokenizer = talkative_model()
+    viewer, turns = see(Session(model, tokenizer, 60.0, 12), slices(5)), [("yes or no?", "red circle")]
+    plain, before = "".join(viewer.ask(QUESTIONS[0])), viewer.check(QUESTIONS)
+    assert "".join(viewer.ask(QUESTIONS[0], earlier=turns)) == plain  # it was not taught to
+    model.config = replace(model.config, llm=replace(model.config.llm, converses=True))
+    assert "".join(viewer.ask(QUESTIONS[0], earlier=turns)) != plain
+    assert "".join(viewer.ask(QUESTIONS[0], earlier=200 * turns)) != plain  # as many as there is room for
+    with pytest.raises(ConfigError, match="control token"):
+        viewer.ask(QUESTIONS[0], earlier=[("yes or no?", "</s>")])
+    assert "".join(viewer.ask(QUESTIONS[0])) == plain
     assert viewer.check(QUESTIONS) == before

@@ -18,6 +18,7 @@ from favor_stream.web.chosen import wrong
 from favor_stream.web.streams import BusyError, NotThereError, Streams
 
 STATIC = Path(__file__).parent / "static"
+PAGES = {"page.html": "/", "docs.html": "/docs"}
 STATUSES = {NotThereError: 404, BusyError: 429, ConfigError: 400, FavorError: 503}  # the first that it is
 KINDS = {400: "invalid_request", 404: "not_found", 405: "not_allowed", 429: "busy", 503: "unavailable"}
 
@@ -32,7 +33,7 @@ def app(streams: Streams) -> FastAPI:
     for part in (sources, asking, happenings, watching, pictures, media, webrtc, openai, realtime):
         made.include_router(part.routes)
     for path in sorted(STATIC.iterdir()):
-        address = "/" if path.name == "page.html" else f"/{path.name}"
+        address = PAGES.get(path.name, f"/{path.name}")
         made.get(address, include_in_schema=False, response_class=FileResponse)(_sender(path))
     return made
 

@@ -12,6 +12,7 @@ const MOST_EVENTS = 200; // on the page; the oldest leave
 
 let events = null; // what is followed
 let lastAnswer = null;
+let before = null; // the status before this one
 
 // Streams.
 
@@ -23,6 +24,7 @@ function choose(name) {
   at("events").replaceChildren();
   clearLine();
   forgetDialogue();
+  before = null;
   showPicture(false);
   events = new EventSource(address("/v1/events/stream"));
   events.onmessage = (message) => show(JSON.parse(message.data));
@@ -145,7 +147,7 @@ function showFigures(status) {
     time: clock(dateOf(status.heard_until_s)),
     behind: `${status.lag_s.toFixed(1)} s`,
     "of real time": status.real_time_factor.toFixed(2),
-    pictures: `${status.pictures_in} in, ${status.pictures_used} used, ${status.pictures_dropped} dropped`,
+    pictures: `${rateOf(status, "pictures_in")} in, ${rateOf(status, "pictures_used")} used, ${status.pictures_dropped} dropped`,
     remembered: `${(last - first).toFixed(0)} s`,
     memory: `${status.tokens} of ${status.budget_tokens} tokens`,
     process: status.resident_bytes ? `${Math.round(status.resident_bytes / 1e6)} MB` : "",
@@ -153,7 +155,14 @@ function showFigures(status) {
     "last answer": lastAnswer ? spent(lastAnswer) : "",
     "your link": isOwn() ? linkFigures() : "",
   };
+  before = status;
   at("figures").replaceChildren(...Object.entries(figures).filter(([, value]) => value).map(pairOf));
+}
+
+// So many a second, since the status before.
+function rateOf(status, what) {
+  const lastedS = before ? status.heard_until_s - before.heard_until_s : 0;
+  return lastedS > 0 ? `${Math.round((status[what] - before[what]) / lastedS)}/s` : "-";
 }
 
 function spent(latency) {
