@@ -73,6 +73,7 @@ class Reply:
             return self._end()
         self._writing.cancel()
         await asyncio.wait({self._writing})
+        self._end()  # of a task that was cancelled before it began
 
     async def whole(self) -> Answer:
         """The answer once it is complete."""

@@ -80,8 +80,9 @@ def _since(found: re.Match[str], now: datetime) -> Span:
 
 def _at(found: re.Match[str], now: datetime) -> Span:
     """As exactly as it is said: a minute, or with seconds, a window of them."""
-    at = moment(found[1], now)
-    lasts_s = LEAST_AROUND_S if found[1].count(":") == 2 else UNITS["minute"]
+    is_yesterday = found[1] or found[3]
+    at = moment(found[2], now.replace(hour=0, minute=0, second=0, microsecond=0) if is_yesterday else now)
+    lasts_s = LEAST_AROUND_S if found[2].count(":") == 2 else UNITS["minute"]
     return Span(at, min(now, at + timedelta(seconds=lasts_s)))
 
 
@@ -113,7 +114,7 @@ FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], Span]], 
     (_form(rf"from\s+({TIME})\s+(?:to|until|till)\s+({TIME})"), _between),
     (_form(rf"(?:before|until)\s+({TIME})"), _before),
     (_form(rf"(?:after|since)\s+({TIME})"), _since),
-    (_form(rf"at\s+({TIME})"), _at),
+    (_form(rf"(yesterday\s+)?at\s+({TIME})(\s+yesterday)?"), _at),
     (_form(rf"(?:in|during|over|within)\s+the\s+(?:last|past)\s+(?:{AMOUNT})?{UNIT}"), _last),
     (_form(rf"(?:about\s+)?{AMOUNT}{UNIT}\s+ago"), _ago),
 )

@@ -62,6 +62,8 @@ def before(now: datetime, **spent: float) -> datetime:
         ("who was there at 14:05:20?", EVENING, "who was there?", at("14:05:20"), at("14:05:25")),
         ("who was there at 20:15?", EVENING, "who was there?", at("20:15"), EVENING),  # no later than now
         ("who was there at 20:16?", EVENING, "who was there?", at("20:16", -1), at("20:17", -1)),
+        ("who was there yesterday at 14:05?", EVENING, "who was there?", at("14:05", -1), at("14:06", -1)),
+        ("who was there at 22:00 yesterday?", EVENING, "who was there?", at("22:00", -1), at("22:01", -1)),
         ("who was there at noon?", EVENING, "who was there?", at("12:00"), at("12:01")),
         ("who was there at midnight?", EVENING, "who was there?", at("0:00"), at("0:01")),
         ("what was said in the last two minutes?", EVENING, "what was said?", before(EVENING, minutes=2), EVENING),
