@@ -37,7 +37,7 @@ export async function ask(question) {
 export function heard(event) {
   const line = begun("asked aloud", "");
   line.answer.textContent = event.text;
-  line.turn.append(made("div", "times", clock(dateOf(event.time_s))));
+  line.turn.append(made("div", "times", clock(new Date(event.at))));
   speak(event.text);
 }
 
