@@ -16,7 +16,7 @@ from typing import Any
 from favor_stream.errors import ConfigError
 from favor_stream.records import SLICE_S, Phase, Sense, Watch, WatchEvent
 
-BACK_S = 5.0  # of the memory that watches see: what they ask for is there now, and an earlier time that it was there would mislead
+BACK_S = 5.0  # of the memory that watches see: an earlier time that the thing was there would mislead
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
 LEVELS = 120  # slices, a minute, of which is kept how likely it was
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread
