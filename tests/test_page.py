@@ -178,11 +178,11 @@ def test_page_can_be_read_by_everybody(served: Served, width: int, scheme: Liter
 
 
 def test_interface_is_described_on_a_page(served: Served) -> None:
-    page = served.page.context.new_page()
-    page.goto(served.address.split("/?")[0] + "/docs")
+    page, home = served.page, served.address.split("/?")[0]
+    page.goto(f"{home}/docs")
     page.locator("h2", has_text="POST /v1/ask").wait_for()
     assert "required" in page.locator("section", has_text="POST /v1/ask").first.inner_text()
-    page.close()
+    page.goto(home)
 
 
 def test_nothing_went_wrong_and_nobody_else_was_asked(served: Served) -> None:
@@ -220,10 +220,14 @@ def opened(address: str, browser: Browser) -> Iterator[Served]:
     context.close()
 
 
-# What is spoken by the page is noted: no voice is installed here.
+# What is spoken by the page is noted, and takes five seconds: no voice is installed here.
 SPOKEN = """
 window.spoken = [];
-speechSynthesis.speak = (utterance) => { window.spoken.push(utterance.text); window.isTalking = true; };
+speechSynthesis.speak = (utterance) => {
+  window.spoken.push(utterance.text);
+  window.isTalking = true;
+  setTimeout(() => { window.isTalking = false; }, 5000);
+};
 speechSynthesis.cancel = () => { window.isTalking = false; };
 Object.defineProperty(speechSynthesis, 'speaking', { get: () => window.isTalking === true });
 """
@@ -247,6 +251,7 @@ def test_camera_and_microphone_are_perceived_asked_about_and_watched(home: tuple
         assert "yes" in page.evaluate("window.spoken")
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
         assert axe.Axe().run(page).response["violations"] == []
+        assert page.evaluate("window.isTalking") is True
         page.get_by_label("Question", exact=True).press_sequentially("w")  # who types is let speak
         assert page.evaluate("window.isTalking") is False
         page.locator("#figures", has_text="round trip").wait_for()
