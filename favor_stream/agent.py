@@ -98,7 +98,6 @@ class Agent:
         self._writing: list[Pieces] = []  # answers that have not ended
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
         try:
             self._mind = self._given_mind or await self._own_mind.__aenter__()
             self._session = await self._compute(self._mind.session)

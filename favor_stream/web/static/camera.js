@@ -21,7 +21,7 @@ const SILENT_S = 5; // of exact silence, as a muted microphone gives
 
 const now = () => performance.timeOrigin + performance.now();
 
-export const link = { rtt_ms: null, offset_s: null, drift_ppm: null, sent: 0, left_out: 0 };
+export const link = { rtt_ms: null, drift_ppm: null, left_out: 0 };
 export const brought = new EventTarget(); // tells "started" with the stream's name, and "ended"
 
 let camera = null; // what is open, while it is
@@ -97,7 +97,7 @@ class Camera {
       if (this.media.getVideoTracks().length) this.showing = setInterval(() => this.show(), 1000 / message.pictures_per_s);
       this.begin(message.stream);
     } else if (message.type === "pong") {
-      Object.assign(link, { rtt_ms: now() - message.sent_ms, offset_s: message.offset_s, drift_ppm: message.drift_ppm });
+      Object.assign(link, { rtt_ms: now() - message.sent_ms, drift_ppm: message.drift_ppm });
     } else {
       if (!this.started) this.name = ""; // another tab has it, say: come back with one of its own
       say(message.error.message, true);
@@ -170,7 +170,6 @@ class Camera {
     view.setFloat64(1, capturedMs, true);
     frame.set(bytes, HEADER_BYTES);
     this.send(frame);
-    link.sent += 1;
   }
 
   send(frame) {
