@@ -22,6 +22,7 @@ from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
 from favor_stream.training import bank, fusion, hearing, labels, language, loop, talk, train
+from favor_stream.training.muon import Muon, orthogonal
 from favor_stream.training.oracle import Oracle, arrivals, words_before
 from favor_stream.training.tokens import train_tokenizer
 
@@ -285,6 +286,24 @@ def test_batches_of_a_step_are_the_same_however_one_came_there() -> None:
 def test_long_memories_come_in_smaller_batches() -> None:
     samples = [bank.Sample(np.zeros((4 * language.USUAL, 1), np.int16), ())] * 64
     assert len(language.Batches(samples, 32, seed=0)[0]) == 8
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
+def test_orthogonal_brings_every_singular_value_near_one(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -1, shape[1])
+    values = torch.linalg.svdvals(orthogonal(matrix))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_muon_steps_as_torch_s_does_in_bfloat16() -> None:
+    ours, theirs = (torch.nn.Parameter(torch.randn(8, 4, generator=torch.Generator().manual_seed(1))) for _ in range(2))
+    steps = (Muon([ours], 0.02, 0.01, torch.float32), torch.optim.Muon([theirs], 0.02, 0.01))
+    for seed in range(5):
+        for matrix, optimiser in zip((ours, theirs), steps, strict=True):
+            matrix.grad = torch.randn(8, 4, generator=torch.Generator().manual_seed(seed))
+            optimiser.step()
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()  # what bfloat16 costs
 
 
 @pytest.mark.slow
