@@ -44,7 +44,7 @@ class Brought:
     """A source that is entered, what comes out of it, and who brings it things at set times."""
 
     def __init__(self, clock: SimpleNamespace, ahead_s: float = 0.0, ppm: float = 0.0) -> None:
-        self.inlet, self.events = Inlet("porch"), list[Event]()
+        self.inlet, self.events = Inlet("porch", clock=clock.monotonic), list[Event]()
         self.ring = Ring(now_s=clock.monotonic, picture_hold_s=1.0)
         self.source = self.inlet.open(self.ring, self.events.append, 4.0)
         self.slices = list[Slice]()
@@ -175,6 +175,20 @@ def test_picture_that_is_older_than_the_last_is_passed_over_and_moves_none_after
     brought.ring.end()
     brought.take()
     assert brought.shown == [None, None, 1, 2, 3]
+
+
+def test_bringer_whose_clock_is_set_back_is_seen_again_soon(clock: SimpleNamespace) -> None:
+    brought = Brought(clock)
+    with brought.source:
+        brought.sound(np.zeros(8000, np.float32), 0.5)
+        brought.picture(1, 1.1)
+        brought._ahead_s = -100.0
+        for number in range(2, 12):
+            brought.picture(number, 0.6 + number / 2)
+        brought.sound(np.zeros(8000, np.float32), 6.6)
+    brought.ring.end()
+    brought.take()
+    assert brought.shown[-1] == 11
 
 
 def test_too_many_pictures_lose_the_oldest_and_sound_is_kept(clock: SimpleNamespace) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition
 from typing import Self
@@ -25,13 +26,14 @@ from favor_stream.ring import Ring
 
 MOST_PICTURES, MOST_SOUNDS = 4, 512  # that wait; of sound whose pieces last 32 ms, 16 s
 WAKE_S = 0.2  # how long it takes at most to see that the source is left
+BACK_S, SURE = 2.0, 5  # so many in a row that are older by this much: the bringer's clock was set back, and none of them is late
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
     """A picture or some sound."""
 
-    captured_s: float  # it, or the last of the sound, on the monotonic clock
+    captured_s: float  # it, or the last of the sound, on the clock that live sources are timed by
     jpeg: bytes = b""
     frame: av.VideoFrame | None = None  # a picture that is decoded already
     sound: Sound | None = None  # [samples] at RATE
@@ -40,9 +42,10 @@ class Brought:
 class Inlet:
     """Where it is brought to, from one thread, at any time: what comes while no source is open is dropped."""
 
-    def __init__(self, name: str, sound: bool = True, pictures: bool = True) -> None:
-        self.name, self.sound, self.pictures = name, sound, pictures
-        self.drift = Drift()  # of the bringer's clock
+    def __init__(self, name: str, sound: bool = True, pictures: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: what live sources of its agent are timed by."""
+        self.name, self.sound, self.pictures, self._clock = name, sound, pictures, clock
+        self.drift, self._latest_s, self._older = Drift(), -math.inf, 0  # of the bringer's clock
         self.dropped = 0  # pictures that gave way to newer ones before anybody looked at them
         self.left_s: float | None = time.monotonic()  # since when nobody brings anything; None: somebody does
         self._source: BroughtIn | None = None
@@ -52,13 +55,17 @@ class Inlet:
         self._source = BroughtIn(self, ring, on_event, pictures_per_s)
         return self._source
 
-    def put_picture(self, jpeg: bytes, captured_s: float) -> None:
-        """A picture and when it was captured, by the bringer's clock."""
-        self.put(Brought(self._mapped_s(captured_s), jpeg=jpeg))
+    def put_picture(self, picture: bytes | av.VideoFrame, captured_s: float) -> float:
+        """A picture, as JPEG or decoded, and when it was captured, by the bringer's clock; returns when that was by ours."""
+        mapped_s = self._mapped_s(captured_s)
+        self.put(Brought(mapped_s, jpeg=picture) if isinstance(picture, bytes) else Brought(mapped_s, frame=picture))
+        return mapped_s
 
-    def put_sound(self, sound: Sound, ended_s: float) -> None:
-        """The next samples at RATE, without gaps, and when the last of them was captured, by the bringer's clock."""
-        self.put(Brought(self._mapped_s(ended_s), sound=sound))
+    def put_sound(self, sound: Sound, ended_s: float) -> float:
+        """The next samples at RATE, without gaps, and when the last of them was captured, in the same way."""
+        mapped_s = self._mapped_s(ended_s)
+        self.put(Brought(mapped_s, sound=sound))
+        return mapped_s
 
     def put(self, brought: Brought) -> None:
         """The same, of one who knows its place on the monotonic clock."""
@@ -71,7 +78,11 @@ class Inlet:
         return self.drift.least_delay_s
 
     def _mapped_s(self, captured_s: float) -> float:
-        self.drift.add(captured_s, time.monotonic())
+        self._older = self._older + 1 if captured_s < self._latest_s - BACK_S else 0
+        if self._older == SURE:
+            self.drift, self._latest_s, self._older = Drift(), captured_s, 0
+        self._latest_s = max(self._latest_s, captured_s)
+        self.drift.add(captured_s, self._clock())
         return captured_s + self.offset_s
 
 
