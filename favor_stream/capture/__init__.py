@@ -11,6 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -57,6 +58,11 @@ class Source(ABC):
         self._end()
         for thread in self._threads:
             thread.join(LEAVE_S)
+
+    @property
+    def began_ns(self) -> int | None:
+        """UTC of the session's 0.0, in nanoseconds since 1970, of a recording that knows it."""
+        return None
 
     @abstractmethod
     def _run(self) -> None:
@@ -164,8 +170,9 @@ def open_source(name: str, ring: Ring, on_event: OnEvent = log_event, pictures_p
     """The source that a name stands for, to be entered with `with`; several may share a ring, one for each track.
 
     A path or file:// address; rtsp:// and other addresses; `camera`, `camera:1`, `/dev/video0`; `microphone`,
-    `microphone:NAME`; `lavfi:GRAPH`, a test picture made by FFmpeg. A lossless ring gets a file as fast as it is read, a live
-    one at its own speed. Raises DeviceError for a name that is none of these.
+    `microphone:NAME`; `lavfi:GRAPH`, a test picture made by FFmpeg; a bag of ROS 2 (its folder, .mcap, .db3), which may name its
+    topics: `BAG?pictures=/TOPIC&sound=/TOPIC&speed=2`. A lossless ring gets a file as fast as it is read, a live one at its own
+    speed. Raises DeviceError for a name that is none of these.
     """
     kind, _, rest = name.partition(":")
     if kind == "microphone":
@@ -180,7 +187,18 @@ def open_source(name: str, ring: Ring, on_event: OnEvent = log_event, pictures_p
         from favor_stream.capture.rtsp import Rtsp
 
         return Rtsp(name, ring, on_event, pictures_per_s)
+    pace: Literal["realtime", "fast"] = "fast" if ring.pace == "lossless" else "realtime"
+    path, mark, query = name.partition("?")
+    path = unquote(urlsplit(path).path) if kind == "file" else path
+    if kind != "lavfi" and is_bag(path):
+        from favor_stream.capture.bag import Bag
+
+        return Bag(f"{path}{mark}{query}", ring, pace, on_event, pictures_per_s)
     from favor_stream.capture.file import File
 
-    pace: Literal["realtime", "fast"] = "fast" if ring.pace == "lossless" else "realtime"
     return File(unquote(urlsplit(name).path) if kind == "file" else name, ring, pace, on_event, pictures_per_s)
+
+
+def is_bag(path: str) -> bool:
+    """Whether this is a bag of ROS 2, by its name or, of a folder, by what is in it."""
+    return path.endswith((".mcap", ".db3")) or (Path(path) / "metadata.yaml").is_file()
