@@ -12,8 +12,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 from favor_stream import when
 from favor_stream.capture.inlet import Inlet
 from favor_stream.config import Config
-from favor_stream.errors import ConfigError, DeviceError, LeftError
+from favor_stream.errors import ConfigError, DeviceError, LeftError, Stale
 from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
@@ -32,7 +33,7 @@ from favor_stream.lookout import Lookout
 from favor_stream.mind import Mind
 from favor_stream.passes import alone
 from favor_stream.recall import Recall
-from favor_stream.records import SLICE_S, Answer, Event, Slice, Watch
+from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Slice, Watch
 from favor_stream.rehearsal import Rehearsal, rehearse
 from favor_stream.reply import Reply
 from favor_stream.ring import Clip, Counts
@@ -43,6 +44,8 @@ from favor_stream.watches import BACK_S, Now
 from favor_stream.when import Span
 
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
+BEHIND_S = 0.75  # beyond this lag nothing is put in words
+MOST_NOWAIT = 4  # questions that were asked without waiting and are not answered yet
 LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
 Result = TypeVar("Result")
 Schema = Mapping[str, Any]
@@ -65,25 +68,29 @@ class Agent:
         watches: Sequence[Watch] = (),
         mind: Mind | None = None,
         journal: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`pace` "fast" reads files as fast as the model goes; `perceive_every` slices it is told what is perceived, 0: never.
 
         `watches` are watched besides those of the configuration; what they see is told by `events`. `mind`: a model that was
         entered already and that agents share; None: one of its own. `journal`: a file for what was perceived, so that a restart
-        remembers and a question may name a time.
+        remembers and a question may name a time. `clock`: what live sources are timed by, in seconds; a simulator's, say.
         """
         if not sources:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
         self._config, self._perceive_every = config or Config(), perceive_every
         c, self._feed = self._config, Feed()
-        self._intake = Intake(sources, c, pace, self.publish)
+        self._clock = clock
+        self._intake = Intake(sources, c, pace, self.publish, clock)
         self._is_brought = any(isinstance(source, Inlet) for source in sources)  # somebody waits to begin with it
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
         watches = [*c.watches, *watches]
         self._lookout = Lookout(watches, archive, self.clip, self._look, self._feed)
         self._utterances = Utterances() if c.voice else None
         self._signals = Signals(hearing() if c.voice or any(watch.by == "speech" for watch in watches) else None)
-        self._told = ""  # what was perceived last
+        self._told: Perceived | None = None  # what was perceived last
+        self._newest: Perception | None = None  # replaced whole, so that any thread may read it
+        self._nowait: set[Future[Answer]] = set()
         self._given_mind, self._own_mind = mind, Mind(c)
         self._journal = journal
         self._recall: Recall | None = None
@@ -96,10 +103,12 @@ class Agent:
         self._recalling = asyncio.Lock()  # and one from what was written down
         self._noting = asyncio.Lock()  # a window is open or written down: who recalls finds it in one of the two
         self._writing: list[Pieces] = []  # answers that have not ended
+        self._when_answered: list[Callable[[Answer], None]] = []
 
     async def __aenter__(self) -> Self:
         try:
             self._mind = self._given_mind or await self._own_mind.__aenter__()
+            self._loop = asyncio.get_running_loop()
             self._session = await self._compute(self._mind.session)
             await self._intake.open()
             await self._remember()
@@ -150,6 +159,36 @@ class Agent:
         """The whole answer with its times."""
         return await self.ask(question, keep, schema).whole()
 
+    def latest(self, max_age_s: float = 1.0) -> Perception:
+        """What is known of the newest half second; from any thread, and it never waits. For a control loop.
+
+        A half second is known when it is over and the model has seen it, so an age of less than that is seldom met. Raises
+        Stale when it is older, as it is once a camera or the model is gone: the same one is never told for ever.
+        """
+        newest = self._newest
+        if newest is None:
+            raise Stale("nothing was perceived yet; expected a source that brings something; wait, or look at its events")
+        age_s = self._clock() - newest.captured_s
+        if age_s > max_age_s:
+            text = f"what was perceived last is {age_s:.1f} s old; expected {max_age_s:g} s at most; wait for more"
+            raise Stale(f"{text} ({self.failure})" if self.failure else text)
+        return newest
+
+    def ask_nowait(self, question: str, within_s: float = 10.0) -> Future[Answer]:
+        """Asked from any thread, and it never waits: the answer is in the future once that is `done`.
+
+        The future's error is Stale where there is no answer within so many seconds, or too many questions wait already;
+        LeftError where the agent is left meanwhile. Cancelling it takes the question back.
+        """
+        if self._is_left:
+            raise LeftError(LEFT)
+        if len(self._nowait) >= MOST_NOWAIT:
+            raise Stale(f"{MOST_NOWAIT} questions wait for an answer; expected fewer; ask again when one is done")
+        asked = asyncio.run_coroutine_threadsafe(self._answer_within(question, within_s), self._loop)
+        self._nowait.add(asked)
+        asked.add_done_callback(self._nowait.discard)
+        return asked
+
     async def check(self, questions: list[str]) -> list[float]:
         """The probability of yes for each question, all in one pass."""
         async with self._asking:
@@ -177,6 +216,10 @@ class Agent:
     @property
     def is_held(self) -> bool:
         return self._intake.is_held
+
+    def when_answered(self, call: Callable[[Answer], None]) -> None:
+        """Call this, on the event loop, with every answer that is complete, whoever asked."""
+        self._when_answered.append(call)
 
     def publish(self, event: Event) -> None:
         """Tell all listeners: for faces, which have losses of their own."""
@@ -259,8 +302,11 @@ class Agent:
 
     def utc(self, stream_s: float) -> datetime:
         """When a moment of the stream was, as long as no device was closed since."""
-        now = self._now()
-        return now.at + timedelta(seconds=stream_s - now.end_s)
+        return self._intake.captured_at(stream_s)
+
+    def captured_s(self, stream_s: float) -> float:
+        """The same on the clock that live sources are timed by."""
+        return self._intake.captured_s(stream_s)
 
     @property
     def sources(self) -> list[str]:
@@ -326,8 +372,9 @@ class Agent:
                     if window and self._recall:
                         await self._recall.note(window, self._now())
                 self._move()
-                await self._lookout.notice(self._signals, self._now(), self._told)
+                await self._lookout.notice(self._signals, self._now(), self._told_text)
                 await self._watch()
+                self._renew()
                 await self._listen()
                 if self._perceive_every and piece.index % self._perceive_every == self._perceive_every - 1:
                     await self._tell()
@@ -351,12 +398,23 @@ class Agent:
         self._remembered_s = self._session.remembered_s
 
     async def _tell(self) -> None:
-        if self._asking.locked():  # somebody's answer comes first
+        if self._asking.locked() or self.lag_s > BEHIND_S:  # somebody's answer comes first, and so does catching up
             return
         perceived = await self._compute(self._session.perceived)
-        if perceived.text != self._told:
+        if perceived.text != self._told_text:
             self._feed.publish(perceived)
-        self._told = perceived.text
+        self._told = perceived
+        self._renew()
+
+    @property
+    def _told_text(self) -> str:
+        return self._told.text if self._told else ""
+
+    def _renew(self) -> None:
+        """What `latest` tells from now on."""
+        now = self._now()
+        chances, holding = self._lookout.chances
+        self._newest = Perception(now.end_s, self._intake.captured_s(now.end_s), now.at, chances, holding, self._told)
 
     def _tell_losses(self, told: tuple[int, int]) -> tuple[int, int]:
         """Overload is told when it grows; returns pictures dropped and slices lost, so far."""
@@ -418,16 +476,25 @@ class Agent:
                     reply.since_s, reply.until_s = rests_on or (self._remembered_s[0], self._session.answered_until_s)
                 if piece:
                     reply.put(piece)
+            for call in self._when_answered:
+                call(reply.answer)
         finally:
             if not self._is_left:  # else leaving closes it
                 self._writing.remove(pieces)
                 # Shielded: a cancelled question must still be taken off the memory.
                 await asyncio.shield(self._compute(pieces.close))
 
+    async def _answer_within(self, question: str, within_s: float) -> Answer:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.answer(question)
+        except TimeoutError as error:
+            raise Stale(f"there is no answer within {within_s:g} s; give it longer, or ask less at once") from error
+
     # Watches.
 
     def _now(self) -> Now:
-        return Now(self.heard_until_s, datetime.now(UTC) - timedelta(seconds=self.lag_s))
+        return Now(self.heard_until_s, self._intake.captured_at(self.heard_until_s))
 
     async def _watch(self) -> None:
         """Ask every watch of the slice that was just seen, in one pass; not while somebody's answer is being written."""
@@ -436,7 +503,7 @@ class Agent:
             return
         questions = [watching.watch.asked for watching in asked]
         chances = await self._compute(lambda: self._session.check(questions, BACK_S))
-        await self._lookout.judge(asked, chances, self._now(), self._told)
+        await self._lookout.judge(asked, chances, self._now(), self._told_text)
 
     async def _look(self, watch: Watch) -> str | None:
         """Its second look's answer; None while somebody else is being answered, who may be slow to take it."""
@@ -476,6 +543,7 @@ class Agent:
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""
         self._is_left, lost = True, None
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._nowait)), return_exceptions=True)  # each is told LeftError
         if self._perceiving is not None:
             self._perceiving.cancel()
             await asyncio.wait({self._perceiving})

@@ -25,5 +25,9 @@ class EngineError(FavorError):
     """An inference engine is missing or does not fit the exported graph."""
 
 
+class Stale(FavorError):
+    """What there is, is older than was asked for: act on nothing, and as safely as you can."""
+
+
 class LeftError(FavorError, RuntimeError):
     """Something was asked of an agent that was left, or is being left."""

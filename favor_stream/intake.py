@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -31,11 +32,17 @@ class Intake:
     """Opens sources, hands out what they bring, and closes them; one event loop only."""
 
     def __init__(
-        self, sources: Sequence[str | Inlet], config: Config, pace: Literal["live", "fast"], publish: Callable[[Event], None]
+        self,
+        sources: Sequence[str | Inlet],
+        config: Config,
+        pace: Literal["live", "fast"],
+        publish: Callable[[Event], None],
+        clock: Callable[[], float],
     ) -> None:
-        self._sources, self._pictures_per_s, self._publish = sources, config.pictures_per_s, publish
+        """`clock`: what live devices' times are counted in, in seconds."""
+        self._sources, self._pictures_per_s, self._publish, self._clock = sources, config.pictures_per_s, publish, clock
         ring_pace: Literal["live", "lossless"] = "live" if pace == "live" else "lossless"
-        self._new_ring = partial(Ring, config.keep_s, config.picture_hold_s, config.lag_s, ring_pace, snapshot_jpeg)
+        self._new_ring = partial(Ring, config.keep_s, config.picture_hold_s, config.lag_s, ring_pace, snapshot_jpeg, clock)
         self._ring, self._ring_start_s, self._counts_before = self._new_ring(), 0.0, Counts()
         self._slices = 0  # taken
         self._resumed: asyncio.Event | None = None  # while devices are held closed: to be set when they may open again
@@ -131,6 +138,17 @@ class Intake:
     def arrived_s(self) -> float:
         """The stream's time up to which the devices have brought something."""
         return self._taken_s if self._ring.ended else self._ring_start_s + self._ring.elapsed_s
+
+    def captured_s(self, stream_s: float) -> float:
+        """When a moment of the stream was captured, on the clock of devices; of a film that is read fast: now."""
+        origin_s = self._ring.origin_s
+        return self._clock() if origin_s is None else origin_s + stream_s - self._ring_start_s
+
+    def captured_at(self, stream_s: float) -> datetime:
+        """The same, UTC; of a recording that knows it, when that was made."""
+        if (began_ns := next((source.began_ns for source in self._running if source.began_ns is not None), None)) is not None:
+            return datetime.fromtimestamp(began_ns / 1e9 + stream_s, UTC)
+        return datetime.now(UTC) - timedelta(seconds=self.arrived_s - stream_s)
 
     def clip(self, last_s: float) -> Clip:
         """The last seconds of sound and pictures, on the stream's clock; nothing while devices are closed for privacy."""

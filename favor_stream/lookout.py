@@ -50,6 +50,12 @@ class Lookout:
         """Of each watch, by its name, how likely it was in the last minute: the end of each slice, and its value."""
         return {watching.watch.name: list(watching.levels) for watching in self._watches.all}
 
+    @property
+    def chances(self) -> tuple[dict[str, float], frozenset[str]]:
+        """How likely each watch was last, by its name, and which of them hold."""
+        chances = {each.watch.name: each.levels[-1][1] for each in self._watches.all if each.levels}
+        return chances, frozenset(each.watch.name for each in self._watches.all if each.holds)
+
     def asked(self, now: Now) -> list[Watching]:
         """Those that the model is to be asked about."""
         return [] if self.is_paused else self._watches.of("model", now=now)

@@ -6,6 +6,7 @@ It knows how sessions are made; it knows no devices, and not who asks.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -24,7 +25,7 @@ class Mind:
     """Loaded from entering to leaving. Raises WeightsError, EngineError or DeviceError when it is entered."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._config, self.busy_s = config, 0.0  # seconds that were computed
         self._thread = ThreadPoolExecutor(1, "model")
 
     async def __aenter__(self) -> Self:
@@ -44,7 +45,14 @@ class Mind:
 
     async def compute(self, work: Callable[[], Result]) -> Result:
         """Do this on the model's thread. A short job: a slice, a window, a token; what takes longer is many of them."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, work)
+
+    def _timed(self, work: Callable[[], Result]) -> Result:
+        begun_s = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.busy_s += time.perf_counter() - begun_s
 
     def session(self, context_s: float | None = None) -> Session:
         """A new stream's memory; on the model's thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -73,6 +74,18 @@ class Perceived(Event):
     sees: str = ""
     hears: str = ""
     said: str = ""  # what was said last
+
+
+@dataclass(frozen=True, slots=True)
+class Perception:
+    """What is known of the newest half second, for who acts on it at once."""
+
+    until_s: float  # the stream's time that it reaches to
+    captured_s: float  # the same on this machine's monotonic clock
+    captured_at: datetime  # the same, UTC
+    chances: Mapping[str, float]  # of each watch, by its name: what `on` is compared with
+    holding: frozenset[str]  # names of the watches that hold
+    perceived: Perceived | None  # what was put in words last, which may be older: see its `time_s`
 
 
 Sense = Literal["model", "motion", "scene", "loudness", "speech", "schedule", "manual"]

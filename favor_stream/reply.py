@@ -82,8 +82,13 @@ class Reply:
                 pass
         finally:
             await self.aclose()
-        first_s = self.latency.first_token_s or self.latency.total_s
-        return Answer(self.question, self.text, self.until_s, first_s, self.latency.total_s)
+        return self.answer
+
+    @property
+    def answer(self) -> Answer:
+        """As it is so far."""
+        total_s = self.latency.total_s or self.elapsed_s
+        return Answer(self.question, self.text, self.until_s, self.latency.first_token_s or total_s, total_s)
 
     async def _written(self) -> None:
         try:

@@ -247,6 +247,12 @@ class Ring:
             return replace(self._counts, pictures_waiting=len(self._waiting), samples_waiting=waiting)
 
     @property
+    def origin_s(self) -> float | None:
+        """The session's 0.0 on the monotonic clock; None for a lossless ring, and before anything has come."""
+        with self._changed:
+            return self._origin_s if self.pace == "live" else None
+
+    @property
     def elapsed_s(self) -> float:
         """The session's time: the clock's when live, the newest data's when lossless."""
         with self._changed:

@@ -5,8 +5,8 @@ Pure: probabilities and times go in, events come out. It knows no model, no cloc
 
 from __future__ import annotations
 
+import hashlib
 import math
-import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -91,7 +91,7 @@ class Watching:
             kind="watch",
             time_s=now.end_s,
             text=self.watch.question,
-            id=ulid(now.at),
+            id=ulid(now.at, self.watch.name),
             watch=self.watch,
             phase="new",
             confidence=max(self._seen),
@@ -187,7 +187,11 @@ def is_within(hours: str, now: Now) -> bool:
     return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
 
-def ulid(at: datetime) -> str:
-    """A new identifier that sorts by time (github.com/ulid/spec): 48 bits of milliseconds, 80 random ones, as 26 letters."""
-    number = int(at.timestamp() * 1000) << 80 | secrets.randbits(80)
+def ulid(at: datetime, name: str) -> str:
+    """An identifier that sorts by time (github.com/ulid/spec): 48 bits of milliseconds and 80 more, as 26 letters.
+
+    The 80 are a digest of the moment, to the microsecond, and of the name: a recording, replayed, tells the same ones.
+    """
+    digest = hashlib.sha256(f"{at.isoformat()} {name}".encode()).digest()
+    number = int(at.timestamp() * 1000) << 80 | int.from_bytes(digest[:10])
     return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))

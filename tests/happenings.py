@@ -16,7 +16,7 @@ def happening(number: int) -> WatchEvent:
         kind="watch",
         time_s=number,
         text="the door opens",
-        id=ulid(at),
+        id=ulid(at, "ring"),
         watch=DOOR,
         phase="new",
         confidence=0.995,

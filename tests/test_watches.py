@@ -182,7 +182,7 @@ def test_two_watches_of_one_name_are_refused() -> None:
 
 
 def test_identifiers_sort_by_time() -> None:
-    made = [ulid(START + timedelta(milliseconds=ms)) for ms in range(0, 50_000, 777)]
+    made = [ulid(START + timedelta(milliseconds=ms), "ring") for ms in range(0, 50_000, 777)]
     assert made == sorted(made)
     assert {len(each) for each in made} == {26}
 
@@ -331,7 +331,7 @@ def test_folder_that_cannot_be_written_is_told_and_so_is_what_happened(film: str
 def test_oldest_evidence_goes_first_and_other_files_stay(tmp_path: Path) -> None:
     clip = Clip(0.0, sound=np.zeros(0, np.float32), pictures=((0.0, b"0" * 400_000),))
     (tmp_path / "mine.jpg").write_bytes(b"0" * 2_000_000)
-    archive, names = Archive(tmp_path, keep_days=1.0, keep_mb=1.0), [ulid(now(k).at) for k in range(4)]
+    archive, names = Archive(tmp_path, keep_days=1.0, keep_mb=1.0), [ulid(now(k).at, "ring") for k in range(4)]
     for name in names:
         archive.snapshot(name, clip)
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(["mine", *names[1:]])
