@@ -1,7 +1,8 @@
 # `make demo` and `make test` from a clean clone: the first use makes .venv, later ones reuse it.
-# Needs Python 3.11 or later with venv and pip. Another interpreter: make PYTHON=python3.12 test
+# Needs Python 3.11 or later with venv and pip. Another interpreter, more tests at once: make PYTHON=python3.12 JOBS=8 test
 
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
@@ -21,8 +22,10 @@ demo: .venv/run.stamp
 	@$(BIN)/favor-stream demo
 
 test: check
-	@echo "==> pytest"
-	@$(BIN)/python -m pytest
+	@echo "==> pytest, $(JOBS) at once"
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not (alone or device)"
+	@echo "==> pytest, what needs real parts or keeps time with the world"
+	@$(BIN)/python -m pytest -m "alone or device"
 
 check: .venv/dev.stamp
 	@echo "==> ruff format"
@@ -51,5 +54,5 @@ install: .venv/dev.stamp
 # What the tests need includes what the demo needs, so that a demo after a test installs nothing.
 .venv/dev.stamp: .venv/torch.stamp pyproject.toml
 	@echo "==> installing favor_stream with what training, outlets, voice and tests need"
-	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,metrics,web,webrtc,voice,schema,export,onnx,openvino,rtx,dev]'
+	@$(PIP_INSTALL) --editable '.[train,mqtt,webhook,metrics,web,webrtc,voice,schema,export,onnx,openvino,rtx,ros,rerun,dev]'
 	@touch .venv/run.stamp $@

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, NoReturn
 from favor_stream import __version__
 from favor_stream.config import DEVICES, ENGINES, SHIPPED, Config, load
 from favor_stream.errors import ConfigError, DeviceError, FavorError
-from favor_stream.outlets import Broker, Page
+from favor_stream.outlets import Broker, Page, Robot
 from favor_stream.records import Answer, Event, Watch, name_of
 
 if TYPE_CHECKING:
     from favor_stream.capture import Source
+    from favor_stream.chronicle import Keep
     from favor_stream.ring import Ring
     from favor_stream.session import Session
 
@@ -40,8 +41,10 @@ EXTRAS: dict[str, set[str | None]] = {
     "voice": {"silero_vad", "onnxruntime"},
     "web": {"fastapi", "starlette", "pydantic", "uvicorn", "websockets", "prometheus_client"},
     "webrtc": {"aiortc"},
+    "ros": {"rosbags", "ruamel", "ruamel.yaml", "mcap", "zstandard", "zenoh", "cyclonedds"},
+    "rerun": {"rerun"},
 }
-SOURCES = "a film or recording, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
+SOURCES = "a film, recording or ROS 2 bag, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 Verb = Callable[[argparse.Namespace, Config], int]
 
 
@@ -96,7 +99,7 @@ def _live(arguments: argparse.Namespace, config: Config) -> int:
         mqtt=Broker(arguments.mqtt) if arguments.mqtt not in (None, EMBEDDED) else config.mqtt,
         metrics=Page(port=arguments.metrics) if arguments.metrics else config.metrics,
     )
-    return live.run(arguments.source, given, arguments.svg, arguments.mqtt == EMBEDDED, arguments.json)
+    return live.run(arguments.source, given, arguments.svg, arguments.mqtt == EMBEDDED, arguments.json, _keeps(arguments))
 
 
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
@@ -110,6 +113,39 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
     tls = serve.Tls(arguments.tls_certificate, arguments.tls_key) if arguments.tls_key else None
     given = replace(_watched(arguments, config), journal=config.journal and not arguments.no_journal)
     return serve.run(sources, given, arguments.host, arguments.port, tls)
+
+
+def _robot(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.robot import run
+
+    fields = ("wire", "router", "namespace", "node", "pictures", "sound", "use_sim_time", "is_managed", "annotated")
+    given = {field: getattr(arguments, field) for field in fields if getattr(arguments, field) is not None}
+    if arguments.remap:
+        given["remap"] = ", ".join(arguments.remap)
+    robot = replace(config.robot or Robot(), **given)
+    return run.run(arguments.source, robot, _watched(arguments, config), _keeps(arguments))
+
+
+def _replay(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream import replay
+
+    return replay.run(arguments.source, _watched(arguments, config), _keeps(arguments))
+
+
+def _keeps(arguments: argparse.Namespace) -> list[Keep]:
+    """Who is handed the whole stream."""
+    keeps: list[Keep] = []
+    if arguments.record:
+        from favor_stream.recording import Recording
+
+        if arguments.record.exists():  # told now rather than when the model is loaded
+            raise DeviceError(f"{arguments.record}: is there already; give a recording a name of its own")
+        keeps.append(partial(Recording, arguments.record))
+    if arguments.rerun:
+        from favor_stream.rerun_view import RerunView
+
+        keeps.append(lambda began_ns: RerunView("favor-stream", arguments.rerun))
+    return keeps
 
 
 def _watched(arguments: argparse.Namespace, config: Config) -> Config:
@@ -344,6 +380,7 @@ def _add_asking(verbs: _Verbs) -> None:
     live.add_argument("--metrics", type=_count, metavar="PORT", help="serve figures to Prometheus at this port of this machine")
     live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
     _add_json(live, "one object a line for each event and each answer, and no view")
+    _add_keeping(live)
 
     serve = _added(verbs, "serve", _serve, "a page in the browser to watch and ask in", "favor-stream serve camera microphone")
     serve.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; none: what the browser's own camera brings")
@@ -355,6 +392,17 @@ def _add_asking(verbs: _Verbs) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="(%(default)s: this machine alone)")
     serve.add_argument("--port", type=_count, default=8321, metavar="PORT", help="(%(default)s)")
 
+    _add_robot(verbs)
+
+    replay = _added(
+        verbs, "replay", _replay, "what happens in a recording, as JSON", "favor-stream replay drive.mcap --watch 'a bell sounds'"
+    )
+    replay.add_argument(
+        "source", metavar="SOURCE", nargs="+", help="a bag (of its own times), or a film (of the times of its replay)"
+    )
+    _add_watching(replay)
+    _add_keeping(replay)
+
     events = _added(verbs, "events", _events, "print what agents tell a broker", "favor-stream events --mqtt mqtt://localhost")
     events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
     _add_json(events, "whole payloads, one a line")
@@ -362,6 +410,32 @@ def _add_asking(verbs: _Verbs) -> None:
     broker = _added(verbs, "mqtt", _mqtt, "take a device off a broker", "favor-stream mqtt remove --mqtt mqtt://localhost")
     broker.add_argument("what", choices=("remove",), help="forget all that the device of --config left on its broker")
     broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
+
+
+def _add_robot(verbs: _Verbs) -> None:
+    robot = _added(
+        verbs, "robot", _robot, "a node among those of ROS 2", "favor-stream robot --pictures /camera/image_raw --sound /audio"
+    )
+    robot.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; besides what comes by topics")
+    robot.add_argument("--pictures", metavar="TOPIC", help="of sensor_msgs Image, or CompressedImage if it ends in compressed")
+    robot.add_argument("--sound", metavar="TOPIC", help="of either package that is called audio_common_msgs")
+    robot.add_argument("--wire", choices=("auto", "zenoh", "dds", "rclpy"), help="(auto: rclpy where there is ROS, else zenoh)")
+    robot.add_argument("--router", metavar="ADDRESS", help="zenoh's (tcp/localhost:7447)")
+    robot.add_argument("--name", dest="node", help="of the node (favor)")
+    robot.add_argument("--namespace", metavar="NAME", help="(/)")
+    robot.add_argument("--remap", action="append", default=[], metavar="A:=B", help="another name for a topic or service")
+    robot.add_argument("--sim-time", dest="use_sim_time", action="store_true", default=None, help="time is what /clock tells")
+    robot.add_argument(
+        "--managed", dest="is_managed", action="store_true", default=None, help="wait to be configured and activated"
+    )
+    robot.add_argument("--annotated", action="store_true", default=None, help="publish pictures with what is perceived on them")
+    _add_watching(robot)
+    _add_keeping(robot)
+
+
+def _add_keeping(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--record", type=Path, metavar="FILE", help="keep all of it as MCAP, for Foxglove and to replay")
+    verb.add_argument("--rerun", metavar="WHERE", help="show it in Rerun: spawn, FILE.rrd or a viewer's address")
 
 
 def _add_watching(verb: argparse.ArgumentParser) -> None:

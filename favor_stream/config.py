@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from favor_stream.errors import ConfigError
-from favor_stream.outlets import Broker, Hook, Page
+from favor_stream.outlets import Broker, Hook, Page, Robot
 from favor_stream.records import Watch
 
 Record = TypeVar("Record")
@@ -35,12 +35,17 @@ RANGES = {  # smallest and largest value, in the unit of the name
     "threads": (0, 1_024),
 }
 PATHS = ("weights", "graphs", "evidence", "state")  # settings that are paths
-OUTLETS: dict[str, type] = {"mqtt": Broker, "webhook": Hook, "metrics": Page}  # settings that are tables
+OUTLETS: dict[str, type] = {"mqtt": Broker, "webhook": Hook, "metrics": Page, "robot": Robot}  # settings that are tables
 
 
 def state_folder() -> Path:
     """Where what must survive a restart is kept when no `state` is set (XDG base directory specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "favor_stream"
+
+
+def environment() -> Mapping[str, str]:
+    """What a supervisor tells the program that it started."""
+    return os.environ
 
 
 def cache_folder() -> Path:
@@ -58,6 +63,7 @@ WANTED = {
     Broker: "a table [mqtt]",
     Hook: "a table [webhook]",
     Page: "a table [metrics]",
+    Robot: "a table [robot]",
 }
 
 
@@ -92,6 +98,7 @@ class Config:
     mqtt: Broker | None = None  # in the file: [mqtt]
     webhook: Hook | None = None  # in the file: [webhook]
     metrics: Page | None = None  # in the file: [metrics]
+    robot: Robot | None = None  # in the file: [robot]
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, DEVICES)

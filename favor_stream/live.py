@@ -28,6 +28,7 @@ from rich.text import Text
 from favor_stream import payload
 from favor_stream.agent import Agent
 from favor_stream.capture.rtsp import public_address
+from favor_stream.chronicle import Chronicle, Keep
 from favor_stream.config import Config, state_folder
 from favor_stream.errors import DeviceError, FavorError
 from favor_stream.outlets import Broker
@@ -44,11 +45,18 @@ BACKSPACE, END_OF_INPUT, ESCAPE = "\x7f\b", "\x04", b"\x1b"
 Outlet = Callable[[], Coroutine[None, None, None]]
 
 
-def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedded: bool = False, json_out: bool = False) -> int:
+def run(
+    sources: Sequence[str],
+    config: Config,
+    svg: Path | None = None,
+    embedded: bool = False,
+    json_out: bool = False,
+    keeps: Sequence[Keep] = (),
+) -> int:
     """Watches until the sources and the questions have ended, or until Ctrl-C; then writes the view as `svg`.
 
     What happens is told to the configured broker too; with `embedded` to one that is started here. With `json_out` every event
-    and every answer is one JSON object on a line, and there is no view.
+    and every answer is one JSON object on a line, and there is no view. `keeps`: who is handed the whole stream too.
     """
     if svg is not None and not svg.parent.is_dir():  # told now rather than after the watching
         raise DeviceError(f"{svg}: {svg.parent} is no folder; choose another file")
@@ -56,7 +64,7 @@ def run(sources: Sequence[str], config: Config, svg: Path | None = None, embedde
     try:
         with _single_keys(), nullcontext() if view.plain else Live(get_renderable=view.drawn, auto_refresh=False) as screen:
             journal = journal_file(config.state or state_folder(), sources) if config.journal else None
-            asyncio.run(_watch(Agent(*sources, config=config, journal=journal), config, embedded, view, screen))
+            asyncio.run(_watch(Agent(*sources, config=config, journal=journal), config, embedded, keeps, view, screen))
     finally:
         if svg is not None and view.lines:
             view.save_svg(svg)
@@ -114,10 +122,11 @@ class View:
             raise DeviceError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
-async def _watch(agent: Agent, config: Config, embedded: bool, view: View, screen: Live | None) -> None:
+async def _watch(agent: Agent, config: Config, embedded: bool, keeps: Sequence[Keep], view: View, screen: Live | None) -> None:
     questions: asyncio.Queue[str | None] = asyncio.Queue()
-    events = agent.events()  # before entering, so that none is missed
+    events, chronicles = agent.events(), [Chronicle(agent, keep) for keep in keeps]  # before entering, so that none is missed
     async with _outlets(agent, config, embedded) as outlets, agent:
+        outlets += [chronicle.run for chronicle in chronicles]
         _listen(asyncio.get_running_loop(), view, questions)
         drawing = asyncio.create_task(_draw(agent, view, screen), name="draw")
         telling = asyncio.create_task(_tell(events, view), name="tell")

@@ -1,4 +1,4 @@
-"""Who is told besides the person at the terminal, as the settings name it: a broker, a web server, a page of figures.
+"""Who is told besides the person at the terminal, as the settings name it: a broker, a web server, other nodes of a robot.
 
 It knows no connection.
 """
@@ -50,6 +50,42 @@ class Broker:
 
     def password(self) -> str | None:
         return secret(self.password_file, "FAVOR_MQTT_PASSWORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Robot:
+    """A node among those of ROS 2, and what it takes in and tells there; raises ConfigError for what cannot be."""
+
+    wire: str = "auto"  # zenoh, dds or rclpy; auto: rclpy where there is a ROS install, else zenoh
+    router: str = "tcp/localhost:7447"  # zenoh's
+    domain: int = -1  # -1: the environment's ROS_DOMAIN_ID, or 0
+    namespace: str = "/"
+    node: str = "favor"
+    pictures: str = ""  # topic of Image, or of CompressedImage if it ends in "compressed"; empty: no topic
+    sound: str = ""  # topic of either package that is called audio_common_msgs; empty: no topic
+    remap: str = ""  # other names for topics and services: "~/events:=/porch/events, ~/ask:=/porch/ask"
+    use_sim_time: bool = False  # time is what /clock tells
+    is_managed: bool = False  # it waits for somebody to configure and activate it
+    annotated: bool = False  # tell ~/annotated/compressed too: the picture with what is perceived written on it
+
+    def __post_init__(self) -> None:
+        if not (-1 <= self.domain <= 232):
+            raise ConfigError(f"robot domain is {self.domain}; write one from 0 to 232")
+        if self.pictures and self.pictures == self.sound:
+            raise ConfigError(f"robot pictures and sound are both {self.pictures!r}; name a topic of its own for each")
+        self.remappings()  # refused now, if at all
+
+    def remappings(self) -> dict[str, str]:
+        pairs = [pair.strip().partition(":=") for pair in self.remap.split(",") if pair.strip()]
+        if wrong := [name for name, _, other in pairs if not name or not other]:
+            raise ConfigError(f"robot remap has {wrong[0]!r}; write pairs such as ~/events:=/porch/events, with commas between")
+        return {name: other for name, _, other in pairs}
+
+    def ros_domain(self) -> int:
+        told = os.environ.get("ROS_DOMAIN_ID", "") or "0"
+        if self.domain < 0 and not (told.isdecimal() and int(told) <= 232):
+            raise ConfigError(f"ROS_DOMAIN_ID is {told!r}; expected a number from 0 to 232")
+        return int(told) if self.domain < 0 else self.domain
 
 
 @dataclass(frozen=True, slots=True)

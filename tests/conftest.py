@@ -15,6 +15,9 @@ from favor_stream.config import Config
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported: weights come from the tree or not at all
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads and a forked child warn each other
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported: beside each other, two threads each are slower than one
+
 # What `favor-stream tune` found on this machine has no say in tests.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="favor-cache-")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="favor-state-")  # and tests write nothing down for it

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "version"},
     {"records"},
-    {"sample"},
+    {"sample", "ros"},
     {"outlets"},
     {"config", "ring", "feed", "journal", "when", "reply"},
-    {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script"},
+    {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script", "board", "watchdog"},
     {"capture", "graphs", "passes"},
     {"encoder", "llm"},
     {"session", "intake"},
@@ -36,18 +36,21 @@ FLOORS = [
         "homeassistant",
         "asked",
         "retrying",
+        "recording",
+        "rerun_view",
     },
     {"aveb"},
     {"lookout", "recall", "rehearsal", "glance"},
     {"agent"},
-    {"training", "switches", "health"},
+    {"training", "switches", "health", "background", "chronicle"},
     {"embedded", "mqtt", "webhook", "metrics"},
-    {"demo", "doctor", "bench", "live", "following", "web", "robot"},
+    {"robot"},
+    {"demo", "doctor", "bench", "live", "replay", "following", "web"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
-FACES = {"demo", "live", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
+FACES = {"demo", "live", "replay", "chronicle", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
 INSIDES = {"session", "crowd", "llm", "cache", "passes", "model", "encoder", "graphs"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 

@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("favor_stream", "engines", "exporters")
-SHIPPED_SUFFIXES = {".py", ".typed", ".safetensors", ".json", ".mp4", ".md", ".png", ".html", ".css", ".js"}
+SHIPPED_SUFFIXES = {".py", ".typed", ".safetensors", ".json", ".mp4", ".md", ".png", ".html", ".css", ".js"} | {
+    *(".msg", ".srv", ".service", "Containerfile"),  # of robots
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,5 +53,7 @@ def test_shipped_weights_are_in_the_wheel(names: set[str]) -> None:
 
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
     """No exported graph, built engine, cache of the training or any other file of an unexpected kind."""
-    strays = {name for name in names if ".dist-info/" not in name and Path(name).suffix not in SHIPPED_SUFFIXES}
+    strays = {
+        name for name in names if ".dist-info/" not in name and (Path(name).suffix or Path(name).name) not in SHIPPED_SUFFIXES
+    }
     assert strays == set()

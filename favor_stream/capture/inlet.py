@@ -73,6 +73,11 @@ class Inlet:
             self._source.put(brought)
 
     @property
+    def thinned(self) -> int:
+        """Pictures that were more than are asked for, since the source was opened last."""
+        return self._source.pictures_thinned if self._source else 0
+
+    @property
     def offset_s(self) -> float:
         """The monotonic clock's time minus the bringer's: what the quickest delivery of the last minute took is taken as none."""
         return self.drift.least_delay_s
