@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from favor_stream.errors import ConfigError, DeviceError, EngineError, FavorError, WeightsError
+from favor_stream.errors import ConfigError, DeviceError, EngineError, FavorError, Stale, WeightsError
 from favor_stream.records import Answer, Event, Slice, Watch, WatchEvent
 from favor_stream.version import __version__
 
@@ -26,6 +26,7 @@ __all__ = [
     "FavorError",
     "Session",
     "Slice",
+    "Stale",
     "Watch",
     "WatchEvent",
     "WeightsError",

@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from favor_stream.board import Board
 from favor_stream.config import SHIPPED, Config
 from favor_stream.errors import FavorError
 
@@ -33,6 +34,8 @@ USEFUL = {  # package: what it is for
     "prometheus_client": "a page of figures (pip install --editable '.[metrics]')",
     "fastapi": "the page of favor-stream serve (pip install --editable '.[web]')",
     "silero_vad": "spoken questions (pip install --editable '.[voice]')",
+    "rosbags": "robots, and bags of ROS 2 (pip install --editable '.[ros]')",
+    "rerun-sdk": "the Rerun viewer (pip install --editable '.[rerun]')",
     "llguidance": "answers that fill a JSON schema (pip install --editable '.[schema]')",
 }
 ENGINES = {"onnxruntime": "onnx", "tensorrt": "tensorrt"}  # package: the extra that brings it
@@ -84,6 +87,16 @@ def _line(finding: Finding) -> str:
 def _system() -> Iterator[Finding]:
     yield Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}", needed=True)
     yield Finding("processor cores", True, str(os.cpu_count()))
+    board = Board().read()
+    if board.memory_limit_mb:
+        yield Finding("memory", True, f"{board.memory_limit_mb:.0f} MB for this process")
+    if board.model:
+        yield Finding("board", True, board.model)
+    if board.hottest_c is not None:
+        yield Finding("heat", True, f"{board.hottest_c:.0f} degrees ({board.hottest_zone})")
+    if board.throttled:
+        slowed = f"slowed down: {', '.join(board.throttled)}"
+        yield Finding("full speed", False, slowed, "cool it, or give it a stronger power supply")
 
 
 def _packages() -> Iterator[Finding]:

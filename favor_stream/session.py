@@ -18,6 +18,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from favor_stream.board import Board, Reading
 from favor_stream.cache import Room
 from favor_stream.config import SHIPPED, Config
 from favor_stream.encoder import Encoder, TorchEncoder, load_encoders
@@ -30,7 +31,8 @@ from favor_stream.passes import Passes, Plan, Read, alone
 from favor_stream.records import SLICE_S, Perceived, Slice
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
-SPARE = 0.9  # of a GPU's memory for weights
+SPARE = 0.9  # of a GPU's memory for weights, and of what this process may have for all
+KEPT_MB_PER_S = 0.3  # of the ring: sound, and packed pictures of 640x480
 PREFIX_TOKENS = 16  # at most, before the first window
 FORGET = 1.25  # the memory is filled to this multiple of what is kept, then cut back: rare, and off the answer's path
 SAID_LAST, SPOKEN = "what was said last?", "answer the spoken question"  # how it is asked what somebody has asked aloud
@@ -125,6 +127,11 @@ class Session:
     def tokens(self) -> int:
         """Tokens in the cache: of the windows that have closed, and of kept dialogue."""
         return self._llm.tokens
+
+    @property
+    def memory_mb(self) -> float:
+        """What its cache takes when it is full."""
+        return self._llm.cache.memory_bytes / 1e6
 
     @property
     def budget_tokens(self) -> int:
@@ -350,6 +357,14 @@ def check_memory(model: Favor, free_bytes: int) -> None:
         )
 
 
+def check_ceiling(needed_mb: float, context_s: float, board: Reading) -> None:
+    """Raises ConfigError where a session that still grows by so much would break the limit that this process was given."""
+    limit_mb, used_mb = board.memory_limit_mb or math.inf, board.memory_mb or 0.0
+    if used_mb + needed_mb > limit_mb * SPARE:
+        told = f"{context_s:g} s of context need {needed_mb:.0f} MB beside {used_mb:.0f} MB, and the limit is {limit_mb:.0f} MB"
+        raise ConfigError(f"{told}; lower context_s or keep_s, or raise the limit")
+
+
 def load_session(config: Config) -> Session:
     """A session with the configured model, engines and memory."""
     return load_sessions(config)()
@@ -362,6 +377,9 @@ def load_sessions(config: Config) -> Callable[..., Session]:
     passes = Passes(model.llm)
 
     def new(context_s: float = config.context_s) -> Session:
-        return Session(model, tokenizer, context_s, config.max_answer_tokens, encoders(), passes)
+        session = Session(model, tokenizer, context_s, config.max_answer_tokens, encoders(), passes)
+        if model.device.type == "cpu":
+            check_ceiling(session.memory_mb + config.keep_s * KEPT_MB_PER_S, context_s, Board().read())
+        return session
 
     return new

@@ -8,16 +8,19 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
-from media import numbered_film
+from media import number_of, numbered, numbered_film
 
 from favor_stream.agent import MOST_NOWAIT, Agent
 from favor_stream.background import in_background
+from favor_stream.capture.inlet import Inlet
 from favor_stream.config import Config
 from favor_stream.errors import DeviceError, LeftError, Stale
-from favor_stream.records import Perception, Watch
+from favor_stream.records import SLICE_S, Perception, Slice, Watch
 
 QUESTION = "what do you see now?"
 LATE_S = 10.0  # an age that only a very busy machine reaches
@@ -163,3 +166,31 @@ def test_source_that_is_not_there_is_told_to_who_enters(tmp_path: Path, config: 
     with pytest.raises(DeviceError, match=r"none\.mp4"), in_background(Agent(str(tmp_path / "none.mp4"), config=config)):
         pass
     assert not any(thread.name == "agent" for thread in threading.enumerate())
+
+
+@pytest.mark.alone
+def test_age_of_pictures_stays_where_it_is_when_the_model_takes_twice_the_time_there_is(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ages_s, shown_s, lag_s, step_s = list[float](), dict[int, float](), 1.0, 2 * SLICE_S
+    inlet = Inlet("camera", sound=False)
+    with in_background(Agent(inlet, config=replace(config, lag_s=lag_s), perceive_every=0)) as agent:
+        see = agent._session.see
+
+        def slow(piece: Slice) -> object:
+            time.sleep(step_s)
+            if (number := number_of(piece.picture)) is not None:
+                ages_s.append(time.monotonic() - shown_s[number])
+            return see(piece)
+
+        monkeypatch.setattr(agent._session, "see", slow)
+        for turn in range(150):
+            shown_s[turn % 20] = time.monotonic()
+            inlet.put_picture(av.VideoFrame.from_ndarray(numbered(turn % 20), "rgb24"), shown_s[turn % 20])
+            time.sleep(0.1)
+        counts = agent.counts
+    assert len(ages_s) > 4
+    assert max(ages_s) < lag_s + SLICE_S + step_s + 1.0
+    assert max(ages_s[len(ages_s) // 2 :]) < max(ages_s[: len(ages_s) // 2]) + 1.0
+    assert counts.pictures_dropped > 0
+    assert counts.pictures_in == counts.pictures_used + counts.pictures_dropped + counts.pictures_waiting

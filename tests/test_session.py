@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tiny import talkative_model
 
+from favor_stream.board import Board
 from favor_stream.errors import ConfigError
 from favor_stream.records import SLICE_SAMPLES, Slice
-from favor_stream.session import Session
+from favor_stream.session import Session, check_ceiling
 
 QUESTIONS = ["what do you see now?", "yes or no?", "what was said?"]
 
@@ -206,3 +207,13 @@ def test_earlier_turns_are_read_by_a_model_that_converses_and_leave_no_trace() -
         viewer.ask(QUESTIONS[0], earlier=[("yes or no?", "</s>")])
     assert "".join(viewer.ask(QUESTIONS[0])) == plain
     assert viewer.check(QUESTIONS) == before
+
+
+def test_context_that_breaks_the_limit_of_the_process_is_refused_with_both_figures() -> None:
+    board = replace(Board().read(), memory_limit_mb=1000.0, memory_mb=600.0)
+    check_ceiling(250.0, 60.0, board)
+    with pytest.raises(
+        ConfigError, match="600 s of context need 400 MB beside 600 MB, and the limit is 1000 MB; lower context_s"
+    ):
+        check_ceiling(400.0, 600.0, board)
+    check_ceiling(1e9, 600.0, replace(board, memory_limit_mb=None))
