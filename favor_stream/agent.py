@@ -28,12 +28,11 @@ from favor_stream.evidence import Archive
 from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
 from favor_stream.journal import Journal
-from favor_stream.llm import Turn
 from favor_stream.lookout import Lookout
 from favor_stream.mind import Mind
 from favor_stream.passes import alone
 from favor_stream.recall import Recall
-from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Slice, Watch
+from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Slice, Turn, Watch
 from favor_stream.rehearsal import Rehearsal, rehearse
 from favor_stream.reply import Reply
 from favor_stream.ring import Clip, Counts

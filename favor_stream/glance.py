@@ -20,9 +20,8 @@ from av.container import InputContainer
 from favor_stream.capture.container import FAILED, Footage, Heard, PictureTrack
 from favor_stream.clip import MOST_PIXELS
 from favor_stream.errors import ConfigError
-from favor_stream.llm import Turn
 from favor_stream.mind import Mind
-from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Picture, Slice, Sound
+from favor_stream.records import RATE, SLICE_S, SLICE_SAMPLES, Picture, Slice, Sound, Turn
 from favor_stream.reply import Reply
 from favor_stream.session import SPOKEN
 

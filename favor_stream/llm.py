@@ -18,8 +18,8 @@ from favor_stream.cache import Mark, Room, WindowCache
 from favor_stream.errors import ConfigError
 from favor_stream.form import Form
 from favor_stream.passes import Passes, Plan, Read, alone
+from favor_stream.records import Turn
 
-Turn = tuple[str, str]  # an earlier question and its answer
 QUESTION = "{question}"
 BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
 

@@ -22,6 +22,9 @@ Picture = NDArray[np.uint8]  # [height, width, 3], RGB
 Sound = NDArray[np.float32]  # [samples], mono at RATE, in -1..1
 
 
+Turn = tuple[str, str]  # an earlier question and its answer
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Half a second of the stream: slice k covers [0.5 k, 0.5 (k + 1)) seconds of the session's clock."""

@@ -38,6 +38,7 @@ FLOORS = [
         "retrying",
         "recording",
         "rerun_view",
+        "arguments",
     },
     {"aveb"},
     {"lookout", "recall", "rehearsal", "glance"},
@@ -45,7 +46,7 @@ FLOORS = [
     {"training", "switches", "health", "background", "chronicle"},
     {"embedded", "mqtt", "webhook", "metrics"},
     {"robot"},
-    {"demo", "doctor", "bench", "live", "replay", "following", "web"},
+    {"demo", "doctor", "ask", "bench", "live", "replay", "following", "web"},
     {"__init__"},  # of favor_stream itself: what users import
     {"__main__"},
 ]

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from favor_stream import payload
 from favor_stream.errors import ConfigError
+from favor_stream.records import Turn
 from favor_stream.web.access import MOST_BYTES
-from favor_stream.web.openai import MOST_PARTS, Turn, turns
+from favor_stream.web.openai import MOST_PARTS, turns
 
 MOST_ITEMS = 32  # kept; the oldest make room
 

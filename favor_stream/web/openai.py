@@ -25,7 +25,7 @@ from favor_stream import payload
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.glance import glance, picture_in, sound_in
 from favor_stream.mind import Mind
-from favor_stream.records import Picture, Sound
+from favor_stream.records import Picture, Sound, Turn
 from favor_stream.reply import Reply
 from favor_stream.web.access import MOST_BYTES
 from favor_stream.web.asking import EVENT_STREAM, sent
@@ -35,7 +35,6 @@ from favor_stream.web.streams import NotThereError, Stream, Streams
 MOST_MESSAGES, MOST_PARTS = 1000, 32  # of a chat, and of a message
 DONE = "data: [DONE]\n\n"
 PICTURE = re.compile(r"data:image/(jpeg|png);base64,")
-Turn = tuple[str, str]  # an earlier question and its answer
 routes = APIRouter()
 
 
