@@ -11,14 +11,14 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
 from favor_stream import when
 from favor_stream.capture.inlet import Inlet
@@ -29,14 +29,14 @@ from favor_stream.feed import Feed, Listener
 from favor_stream.intake import Intake
 from favor_stream.journal import Journal
 from favor_stream.lookout import Lookout
+from favor_stream.memory import LEFT, Memory, Schema
 from favor_stream.mind import Mind
-from favor_stream.passes import alone
 from favor_stream.recall import Recall
-from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Slice, Turn, Watch
+from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Turn, Watch
 from favor_stream.rehearsal import Rehearsal, rehearse
 from favor_stream.reply import Reply
 from favor_stream.ring import Clip, Counts
-from favor_stream.session import SAID_LAST, SPOKEN, Stretch
+from favor_stream.session import SAID_LAST, SPOKEN
 from favor_stream.signals import Hearing, Signals
 from favor_stream.voice import Utterances
 from favor_stream.watches import BACK_S, Now
@@ -45,10 +45,6 @@ from favor_stream.when import Span
 OPENING_S = 5.0  # how long entering waits for a first slice before it lets a slow camera be slow
 BEHIND_S = 0.75  # beyond this lag nothing is put in words
 MOST_NOWAIT = 4  # questions that were asked without waiting and are not answered yet
-LEFT = "the agent was left: expected to be asked inside `async with`; stay in it until the answer is complete"
-Result = TypeVar("Result")
-Schema = Mapping[str, Any]
-Pieces = Generator[str, None, None]
 
 
 class Agent:
@@ -79,7 +75,7 @@ class Agent:
             raise DeviceError("no source was given; name a file, an address, `camera` or `microphone`")
         self._config, self._perceive_every = config or Config(), perceive_every
         c, self._feed = self._config, Feed()
-        self._clock = clock
+        self._clock, self._is_live = clock, pace == "live"
         self._intake = Intake(sources, c, pace, self.publish, clock)
         self._is_brought = any(isinstance(source, Inlet) for source in sources)  # somebody waits to begin with it
         archive = Archive(c.evidence, c.evidence_days, c.evidence_mb) if c.evidence else None
@@ -92,23 +88,17 @@ class Agent:
         self._nowait: set[Future[Answer]] = set()
         self._given_mind, self._own_mind = mind, Mind(c)
         self._journal = journal
-        self._recall: Recall | None = None
         self._perceiving: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
+        self._memory: Memory | None = None
         self._is_left = False
-        self._perceiving_s = 0.0  # spent, on the model thread
-        self._remembered_s = (0.0, 0.0)
-        self._asking = asyncio.Lock()  # one answer at a time is written on the memory's branch
-        self._recalling = asyncio.Lock()  # and one from what was written down
-        self._noting = asyncio.Lock()  # a window is open or written down: who recalls finds it in one of the two
-        self._writing: list[Pieces] = []  # answers that have not ended
-        self._when_answered: list[Callable[[Answer], None]] = []
 
     async def __aenter__(self) -> Self:
         try:
             self._mind = self._given_mind or await self._own_mind.__aenter__()
             self._loop = asyncio.get_running_loop()
-            self._session = await self._compute(self._mind.session)
+            session = await self._mind.compute(self._mind.session)
+            self._memory = Memory(self._mind, session, self._now, lambda: self.lag_s)
             await self._intake.open()
             await self._remember()
             self._proving = asyncio.create_task(self._lookout.run(), name="prove")
@@ -144,11 +134,12 @@ class Agent:
         question refers to. With a journal, `span` is the time that is asked about, and so is one that the question names, such
         as "at 14:05".
         """
-        if self._recall and span is None:
+        memory = self._entered
+        if memory.recall and span is None:
             question, span = when.split(question, datetime.now().astimezone())
-        if self._recall and span:
-            return Reply(question, partial(self._write_past, span=span, schema=schema))
-        return Reply(question, partial(self._write, keep=keep, schema=schema, earlier=earlier))
+        if memory.recall and span:
+            return Reply(question, partial(memory.write_past, span=span, schema=schema))
+        return Reply(question, partial(memory.write, keep=keep, schema=schema, earlier=earlier))
 
     def ask_spoken(self) -> Reply:
         """The answer to what somebody has asked aloud, last."""
@@ -190,15 +181,11 @@ class Agent:
 
     async def check(self, questions: list[str]) -> list[float]:
         """The probability of yes for each question, all in one pass."""
-        async with self._asking:
-            return await self._compute(lambda: self._session.check(questions))
+        return await self._entered.check(questions)
 
     async def forget(self) -> None:
         """Forget everything that was perceived, what was written down of it too; the stream's time goes on."""
-        async with self._asking, self._recalling, self._noting:
-            await self._compute(self._forget)
-            if self._recall:
-                await self._recall.clear()
+        await self._entered.forget()
 
     async def hold(self) -> None:
         """Privacy: every device is closed, what the ring kept is dropped, and the stream's time stands still until `resume`."""
@@ -218,7 +205,7 @@ class Agent:
 
     def when_answered(self, call: Callable[[Answer], None]) -> None:
         """Call this, on the event loop, with every answer that is complete, whoever asked."""
-        self._when_answered.append(call)
+        self._entered.when_answered.append(call)
 
     def publish(self, event: Event) -> None:
         """Tell all listeners: for faces, which have losses of their own."""
@@ -292,12 +279,13 @@ class Agent:
 
     async def past(self) -> tuple[datetime, datetime] | None:
         """From when to when can be asked about because it was written down; None without a journal, or with an empty one."""
-        return await self._recall.reach() if self._recall else None
+        recall = self._entered.recall
+        return await recall.reach() if recall else None
 
     @property
     def engines(self) -> Mapping[str, str]:
         """What runs each part that perceives."""
-        return self._session.engines
+        return self._entered.session.engines
 
     def utc(self, stream_s: float) -> datetime:
         """When a moment of the stream was, as long as no device was closed since."""
@@ -325,7 +313,7 @@ class Agent:
     @property
     def heard_until_s(self) -> float:
         """The stream's time up to which everything was perceived."""
-        return self._session.heard_until_s
+        return self._memory.session.heard_until_s if self._memory else 0.0
 
     @property
     def failure(self) -> str:
@@ -343,22 +331,22 @@ class Agent:
     @property
     def tokens(self) -> int:
         """Tokens in the memory."""
-        return self._session.tokens
+        return self._entered.session.tokens
 
     @property
     def budget_tokens(self) -> int:
         """How many tokens the memory holds before its oldest are forgotten."""
-        return self._session.budget_tokens
+        return self._entered.session.budget_tokens
 
     @property
     def real_time_factor(self) -> float:
         """Seconds of perceiving for a second of stream, so far; more than 1 cannot keep up."""
-        return self._perceiving_s / max(SLICE_S, self.heard_until_s)
+        return self._entered.real_time_factor
 
     @property
     def remembered_s(self) -> tuple[float, float]:
         """From when to when the memory reaches."""
-        return self._remembered_s
+        return self._entered.remembered_s
 
     # Perception.
 
@@ -366,10 +354,7 @@ class Agent:
         lost = (0, 0)
         try:
             while (piece := await self._intake.take()) is not None:
-                async with self._noting:
-                    window = await self._compute(partial(self._see, piece))
-                    if window and self._recall:
-                        await self._recall.note(window, self._now())
+                await self._entered.see(piece, self._signals)
                 self._move()
                 await self._lookout.notice(self._signals, self._now(), self._told_text)
                 await self._watch()
@@ -384,22 +369,11 @@ class Agent:
         finally:
             self._feed.close()
 
-    def _see(self, piece: Slice) -> Stretch | None:
-        started_s = time.perf_counter()
-        self._signals.see(piece)
-        window = self._session.see(piece)
-        self._remembered_s = self._session.remembered_s  # read here: the memory belongs to this thread
-        self._perceiving_s += time.perf_counter() - started_s
-        return window
-
-    def _forget(self) -> None:
-        self._session.reset(keep_clock=True)
-        self._remembered_s = self._session.remembered_s
-
     async def _tell(self) -> None:
-        if self._asking.locked() or self.lag_s > BEHIND_S:  # somebody's answer comes first, and so does catching up
+        is_behind = self._is_live and self.lag_s > BEHIND_S
+        if self._entered.is_asked or is_behind:  # somebody's answer comes first, and so does catching up
             return
-        perceived = await self._compute(self._session.perceived)
+        perceived = await self._entered.perceived()
         if perceived.text != self._told_text:
             self._feed.publish(perceived)
         self._told = perceived
@@ -430,58 +404,10 @@ class Agent:
         if self._utterances is None:
             return
         self._utterances.step(self._signals.speech)
-        if not self._utterances.is_waiting or self._asking.locked():  # somebody's answer comes first
+        if not self._utterances.is_waiting or self._entered.is_asked:  # somebody's answer comes first
             return
         if self._utterances.is_new_question((await self.answer(SAID_LAST)).text):
             self._feed.publish(Event("answer", self.heard_until_s, (await self.answer(SPOKEN)).text))
-
-    # Answers, each written by a task of its own.
-
-    async def _write(self, reply: Reply, keep: bool, schema: Schema | None, earlier: Sequence[Turn]) -> None:
-        async with self._asking:
-            reply.latency.wait_s = reply.elapsed_s
-            pieces = await self._compute(lambda: self._session.ask(reply.question, keep, schema, earlier))
-            await self._put(reply, pieces)
-
-    async def _write_past(self, reply: Reply, span: Span, schema: Schema | None) -> None:
-        """From what was written down of a time; the live memory is free meanwhile."""
-        assert self._recall is not None, "only a stream with a journal is asked about the past"
-        async with self._recalling:
-            reply.latency.wait_s = reply.elapsed_s
-            async with self._noting:
-                found = await self._recall.find(span, self._session.most_windows, self._now())
-                recalling = partial(self._session.recalling, found.windows, reply.question, found.reaches_now, schema)
-                plan = await self._compute(recalling)
-                windows, until_s = found.windows, self.heard_until_s
-            if found.gone and schema:
-                raise ConfigError(f"{found.gone} No schema can be filled from it; ask about another time")
-            if found.gone:
-                return reply.put(found.gone)
-            since_s = windows[0].start_s if windows else until_s
-            rests_on = (since_s, until_s if found.reaches_now else windows[-1].end_s)
-            await self._put(reply, alone(self._session.passes, plan), rests_on)
-
-    async def _put(self, reply: Reply, pieces: Pieces, rests_on: tuple[float, float] | None = None) -> None:
-        """Writes until the pieces end or somebody stops it; `rests_on` None: the live memory."""
-        self._writing.append(pieces)
-        reply.latency.capture_s = self.lag_s
-        reply.latency.encode_s, reply.latency.fuse_s = self._session.took_s
-        reply.latency.append_s = self._session.append_s
-        try:
-            piece: str | None = ""
-            while piece is not None:
-                piece = await self._compute(lambda: next(pieces, None))
-                if not reply.text:  # also where the answer is that there is nothing to say
-                    reply.since_s, reply.until_s = rests_on or (self._remembered_s[0], self._session.answered_until_s)
-                if piece:
-                    reply.put(piece)
-            for call in self._when_answered:
-                call(reply.answer)
-        finally:
-            if not self._is_left:  # else leaving closes it
-                self._writing.remove(pieces)
-                # Shielded: a cancelled question must still be taken off the memory.
-                await asyncio.shield(self._compute(pieces.close))
 
     async def _answer_within(self, question: str, within_s: float) -> Answer:
         try:
@@ -498,15 +424,14 @@ class Agent:
     async def _watch(self) -> None:
         """Ask every watch of the slice that was just seen, in one pass; not while somebody's answer is being written."""
         asked = self._lookout.asked(self._now())
-        if not asked or self._asking.locked():
+        if not asked or self._entered.is_asked:
             return
-        questions = [watching.watch.asked for watching in asked]
-        chances = await self._compute(lambda: self._session.check(questions, BACK_S))
+        chances = await self._entered.check([watching.watch.asked for watching in asked], BACK_S)
         await self._lookout.judge(asked, chances, self._now(), self._told_text)
 
     async def _look(self, watch: Watch) -> str | None:
         """Its second look's answer; None while somebody else is being answered, who may be slow to take it."""
-        if self._asking.locked():
+        if self._entered.is_asked:
             return None
         schema = json.loads(watch.schema) if watch.schema else None
         return (await self.answer(watch.look, schema=schema)).text
@@ -523,25 +448,23 @@ class Agent:
         c = self._config
         try:
             opening = partial(Journal, self._journal, self._mind.weights, int(c.journal_mb * 1e6), c.journal_hours * 3600)
-            self._recall = Recall(await asyncio.to_thread(opening), self.publish)
-            windows = await self._recall.before(self._session.most_windows, c.context_s, self._now())
+            recall = Recall(await asyncio.to_thread(opening), self.publish)
+            await self._entered.restore(recall, c.context_s, self._intake.is_endless)
         except DeviceError as error:  # perceiving goes on without
-            return self.publish(Event("error", 0.0, str(error)))
-        if self._intake.is_endless:
-            for window in windows:
-                await self._compute(partial(self._session.restore, [window]))
-            self._remembered_s = await self._compute(lambda: self._session.remembered_s)
+            self.publish(Event("error", 0.0, str(error)))
 
-    # Threads.
-
-    async def _compute(self, work: Callable[[], Result]) -> Result:
-        if self._is_left:
-            raise LeftError(LEFT)
-        return await self._mind.compute(work)
+    @property
+    def _entered(self) -> Memory:
+        """Raises LeftError before the agent is entered."""
+        if self._memory is None:
+            raise LeftError("the agent was not entered yet; ask inside `async with`")
+        return self._memory
 
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""
         self._is_left, lost = True, None
+        if self._memory:
+            self._memory.leave()
         await asyncio.gather(*map(asyncio.wrap_future, list(self._nowait)), return_exceptions=True)  # each is told LeftError
         if self._perceiving is not None:
             self._perceiving.cancel()
@@ -550,10 +473,8 @@ class Agent:
             self._proving.cancel()
             await asyncio.wait({self._proving})
         await self._intake.close()
-        for pieces in self._writing:
-            await self._mind.compute(pieces.close)
-        if self._recall:
-            await self._recall.close()
+        if self._memory:
+            await self._memory.close()
         self._feed.close()
         await self._own_mind.close()
         return lost

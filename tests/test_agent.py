@@ -22,7 +22,7 @@ from favor_stream.clip import write_clip
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.health import Health
-from favor_stream.records import Event, Slice
+from favor_stream.records import Event
 
 QUESTION = "what do you see now?"
 
@@ -260,19 +260,13 @@ def test_entering_that_is_cancelled_leaves_nothing_behind(config: Config) -> Non
     assert threading.active_count() <= before
 
 
-class SlowAgent(Agent):
-    """Perceives slower than the stream comes."""
-
-    def _see(self, piece: Slice) -> None:
-        time.sleep(0.7)
-        super()._see(piece)
-
-
-def test_overload_is_told(film: str, config: Config) -> None:
+def test_overload_is_told(film: str, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
 
     async def run() -> None:
-        async with SlowAgent(film, config=replace(config, lag_s=0.0)) as agent:
+        agent = Agent(film, config=replace(config, lag_s=0.0))
+        monkeypatch.setattr(agent._signals, "see", lambda piece: time.sleep(0.7))  # slower than the stream comes
+        async with agent:
             listener = agent.events()
             await agent.ended()
             events.extend([event async for event in listener])

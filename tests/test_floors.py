@@ -42,6 +42,7 @@ FLOORS = [
     },
     {"aveb"},
     {"lookout", "recall", "rehearsal", "glance"},
+    {"memory"},
     {"agent"},
     {"training", "switches", "health", "background", "chronicle"},
     {"embedded", "mqtt", "webhook", "metrics"},
@@ -52,7 +53,7 @@ FLOORS = [
 ]
 # What meets a person, a broker or a robot asks the agent, and never what the agent is made of.
 FACES = {"demo", "live", "replay", "chronicle", "switches", "health", "mqtt", "webhook", "metrics", "following", "web", "robot"}
-INSIDES = {"session", "crowd", "llm", "cache", "passes", "model", "encoder", "graphs"}
+INSIDES = {"session", "memory", "crowd", "llm", "cache", "passes", "model", "encoder", "graphs"}
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 

@@ -231,7 +231,7 @@ def test_answer_is_cancelled_and_one_is_written_at_a_time(config: Config) -> Non
         async with connect() as talk:
             await talk.told()
             await talk.says(text("what do you see now?"))
-            async with streams.find().agent._asking:  # somebody else is being answered
+            async with streams.find().agent._entered._asking:  # somebody else is being answered
                 await talk.send("response.create")
                 await talk.until("response.content_part.added")
                 await talk.send("response.create", event_id="mine")

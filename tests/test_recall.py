@@ -280,7 +280,7 @@ def local(seconds: float) -> datetime:
 def test_every_window_of_a_film_is_written_down_as_it_was_read(film: str, config: Config, path: Path) -> None:
     async def use(agent: Agent) -> list[Tensor]:
         await agent.ended()
-        return memory(agent._session)
+        return memory(agent._entered.session)
 
     live, other = with_agent(film, config, path, use, pace="fast"), of_config(config)
     windows = written(path, config)
@@ -366,10 +366,10 @@ def fill(path: Path, config: Config, count: int) -> None:
 def test_agent_of_an_endless_source_remembers_what_was_before_a_restart(config: Config, path: Path) -> None:
     async def first(agent: Agent) -> tuple[float, list[Tensor]]:
         await agent.until(2.5)
-        return agent.utc(2.0).timestamp(), memory(agent._session)
+        return agent.utc(2.0).timestamp(), memory(agent._entered.session)
 
     async def second(agent: Agent) -> tuple[float, tuple[float, float], list[Tensor]]:
-        return agent.utc(0.0).timestamp(), agent.remembered_s, memory(agent._session)
+        return agent.utc(0.0).timestamp(), agent.remembered_s, memory(agent._entered.session)
 
     ended_at, before = with_agent(ENDLESS, config, path, first)
     begun_at, remembered_s, after = with_agent(ENDLESS, config, path, second)
@@ -436,8 +436,8 @@ def test_forgetting_clears_the_journal_too(config: Config, path: Path) -> None:
 def test_journal_that_fails_while_it_is_asked_is_one_clear_error(config: Config, path: Path) -> None:
     async def use(agent: Agent) -> str:
         await agent.until(0.5)
-        assert agent._recall is not None
-        await agent._recall.close()
+        assert agent._entered.recall is not None
+        await agent._entered.recall.close()
         with pytest.raises(DeviceError, match="the journal cannot be used"):
             await agent.answer("what was that in the last minute?")
         await agent.until(agent.heard_until_s + 2.0)
@@ -472,8 +472,8 @@ def test_question_asked_at_any_moment_misses_no_window(config: Config, path: Pat
         while agent.heard_until_s < 4.5:
             reply = agent.ask("what? in the last five minutes")
             await reply.whole()
-            assert agent._session._past is not None
-            _, read_s = agent._session._past.remembered_s
+            assert agent._entered.session._past is not None
+            _, read_s = agent._entered.session._past.remembered_s
             gaps.append(reply.until_s - read_s)
         assert max(gaps[1:]) < 2.0 + 0.1  # of which the open window has less than two
 

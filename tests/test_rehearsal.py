@@ -164,10 +164,10 @@ def test_tried_on_what_an_agent_kept_it_gives_what_the_live_watch_gave(moving: s
 def test_trying_touches_no_live_memory(moving: str, config: Config) -> None:
     async def use(agent: Agent) -> None:
         await agent.ended()
-        before, said = memory(agent._session), (await agent.answer("what do you see now?")).text
+        before, said = memory(agent._entered.session), (await agent.answer("what do you see now?")).text
         watches, chances = agent.watches, await agent.check(["yes?"])
         assert (await agent.rehearse(MODEL, 60.0)).levels
-        assert is_same(memory(agent._session), before)
+        assert is_same(memory(agent._entered.session), before)
         assert (await agent.answer("what do you see now?")).text == said
         assert await agent.check(["yes?"]) == chances
         assert agent.watches == watches
