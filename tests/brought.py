@@ -108,7 +108,8 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     except OSError:
         pass  # cut
-    writer.transport.abort()
+    finally:
+        writer.transport.abort()
 
 
 @contextmanager
@@ -122,6 +123,9 @@ def wire(to_port: int) -> Iterator[Wire]:
         except asyncio.CancelledError:
             pass
         finally:
+            made._break()
+            made._loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(made._loop), return_exceptions=True))
+            made._loop.run_until_complete(asyncio.sleep(0.1))  # for what was broken off to be closed
             made._loop.close()
 
     def stop() -> None:
