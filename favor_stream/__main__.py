@@ -107,7 +107,7 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
 def _robot(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.robot import run
 
-    fields = ("wire", "router", "namespace", "node", "pictures", "sound", "use_sim_time", "is_managed", "annotated")
+    fields = ("wire", "router", "distro", "namespace", "node", "pictures", "sound", "use_sim_time", "is_managed", "annotated")
     given = {field: getattr(arguments, field) for field in fields if getattr(arguments, field) is not None}
     if arguments.remap:
         given["remap"] = ", ".join(arguments.remap)

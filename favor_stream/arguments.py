@@ -102,6 +102,7 @@ def _add_robot(verbs: _Verbs) -> None:
     robot.add_argument("--sound", metavar="TOPIC", help="of either package that is called audio_common_msgs")
     robot.add_argument("--wire", choices=("auto", "zenoh", "dds", "rclpy"), help="(auto: rclpy where there is ROS, else zenoh)")
     robot.add_argument("--router", metavar="ADDRESS", help="zenoh's (tcp/localhost:7447)")
+    robot.add_argument("--distro", choices=("jazzy", "humble"), help="of the nodes on zenoh (jazzy, and all later ones)")
     robot.add_argument("--name", dest="node", help="of the node (favor)")
     robot.add_argument("--namespace", metavar="NAME", help="(/)")
     robot.add_argument("--remap", action="append", default=[], metavar="A:=B", help="another name for a topic or service")

@@ -17,14 +17,14 @@ class Health:
 
     def __init__(self) -> None:
         self._latencies_ms: deque[int] = deque(maxlen=REMEMBERED)
-        self._lost: set[str] = set()
+        self.lost: set[str] = set()  # sources that bring nothing
         self._overloaded_s = -DEGRADED_S
 
     def note(self, event: Event) -> None:
         if event.kind == "lost" and event.source:
-            self._lost.add(event.source)
+            self.lost.add(event.source)
         elif event.kind == "found":
-            self._lost.discard(event.source)
+            self.lost.discard(event.source)
         elif event.kind == "overload":
             self._overloaded_s = event.time_s
 
@@ -38,8 +38,8 @@ class Health:
             return {"state": "error", "reason": agent.failure}
         if agent.is_held or agent.is_paused:
             return {"state": "paused", "reason": "privacy" if agent.is_held else "pause"}
-        if self._lost:
-            return {"state": "degraded", "reason": f"lost {', '.join(sorted(self._lost))}"}
+        if self.lost:
+            return {"state": "degraded", "reason": f"lost {', '.join(sorted(self.lost))}"}
         if agent.heard_until_s < self._overloaded_s + DEGRADED_S:
             return {"state": "degraded", "reason": "overload"}
         return {"state": "running", "reason": ""}

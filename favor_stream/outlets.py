@@ -58,6 +58,7 @@ class Robot:
 
     wire: str = "auto"  # zenoh, dds or rclpy; auto: rclpy where there is a ROS install, else zenoh
     router: str = "tcp/localhost:7447"  # zenoh's
+    distro: str = "jazzy"  # of the nodes on zenoh: "humble" knows no hashes of types
     domain: int = -1  # -1: the environment's ROS_DOMAIN_ID, or 0
     namespace: str = "/"
     node: str = "favor"
@@ -69,6 +70,8 @@ class Robot:
     annotated: bool = False  # tell ~/annotated/compressed too: the picture with what is perceived written on it
 
     def __post_init__(self) -> None:
+        if self.distro not in ("jazzy", "humble"):
+            raise ConfigError(f'robot distro is {self.distro!r}; write "humble", or "jazzy" for it and all later ones')
         if not (-1 <= self.domain <= 232):
             raise ConfigError(f"robot domain is {self.domain}; write one from 0 to 232")
         if self.pictures and self.pictures == self.sound:

@@ -21,7 +21,7 @@ from favor_stream.capture import open_source
 from favor_stream.records import RATE, SLICE_SAMPLES, Event, Slice, Sound
 from favor_stream.ring import Ring
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.alone]
 
 # Without norewinds a null sink plays up to 1.8 s late and jumps.
 MODULES = """

@@ -26,7 +26,7 @@ from favor_stream.mqtt import Mqtt
 from favor_stream.outlets import Broker
 from favor_stream.records import Event, Watch
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.alone]
 AWAY = 620  # events, of which 600 come while the broker is away
 PICTURES = "lavfi:testsrc=size=64x48:rate=4"
 

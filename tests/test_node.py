@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from media import numbered
 
+from favor_stream.agent import Agent
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.outlets import Robot
@@ -22,6 +23,8 @@ from favor_stream.records import RATE, Watch
 from favor_stream.robot.incoming import Incoming, picture_kind
 from favor_stream.robot.lifecycle import LifeCycle, State, Transition
 from favor_stream.robot.node import Node
+from favor_stream.robot.rmw_zenoh import NO_HASH
+from favor_stream.robot.run import type_hash
 from favor_stream.robot.simtime import SimTime
 from favor_stream.robot.stamps import Stamp, Stamps
 from favor_stream.robot.wire import Quality, Trouble
@@ -243,7 +246,8 @@ def test_topic_that_stops_is_lost_and_found(config: Config) -> None:
         with Publisher(desk):
             await until(lambda: desk.told["/favor/scene"])
         await until(lambda: [event for event in desk.said("/favor/events") if event["kind"] == "lost"])
-        await until(lambda: desk.diagnostics.status[0].message.startswith("degraded"))
+        await until(lambda: "favor: source_stopped" in [status.name for status in desk.diagnostics.status])
+        assert desk.diagnostics.status[0].message.startswith("degraded: lost")
         with Publisher(desk):
             await until(lambda: [event for event in desk.said("/favor/events") if event["kind"] == "found"])
 
@@ -414,6 +418,7 @@ def test_simulated_time_is_what_the_agent_goes_by(config: Config) -> None:
     ("settings", "complaint"),
     [
         ({"domain": 300}, "domain is 300"),
+        ({"distro": "noetic"}, "distro is 'noetic'"),
         ({"pictures": "/a", "sound": "/a"}, "a topic of its own"),
         ({"remap": "a:=b, c"}, "remap has 'c'"),
     ],
@@ -421,6 +426,20 @@ def test_simulated_time_is_what_the_agent_goes_by(config: Config) -> None:
 def test_setting_of_a_robot_that_cannot_be_is_refused(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         Robot(**settings)
+
+
+def test_nodes_of_humble_are_spoken_to_without_hashes_of_types() -> None:
+    assert type_hash(Robot(distro="humble"))("std_msgs/msg/String") == NO_HASH
+    assert type_hash(Robot())("std_msgs/msg/String").startswith("RIHS01_")
+
+
+def test_node_whose_model_hangs_is_not_well(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(node: Node, desk: Desk) -> None:
+        assert node.is_well
+        monkeypatch.setattr(Agent, "lag_s", 31.0)
+        assert not node.is_well
+
+    within(ROBOT, config, use)
 
 
 def test_domain_comes_from_the_environment_where_no_setting_names_one(monkeypatch: pytest.MonkeyPatch) -> None:

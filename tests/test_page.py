@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from brought import Devices
     from playwright.sync_api import Browser, BrowserContext, Page
 
-pytestmark = [pytest.mark.device, pytest.mark.slow]
+pytestmark = [pytest.mark.device, pytest.mark.slow, pytest.mark.alone]
 pytest.importorskip("fastapi")
 CHROMIUM = shutil.which("chromium")
 ALONE = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]

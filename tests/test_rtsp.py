@@ -97,6 +97,7 @@ def conserved(ring: Ring) -> bool:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_stream_gives_pictures_and_sound_on_one_clock(server: Server) -> None:
     ring, started_s = Ring(), time.monotonic()
     with open_source(server.address("/av"), ring) as source:
@@ -112,6 +113,7 @@ def test_a_stream_gives_pictures_and_sound_on_one_clock(server: Server) -> None:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_an_agent_tells_that_its_stream_is_lost_and_found_and_remembers_on(server: Server, tmp_path: Path) -> None:
     weights.save(tmp_path, *talkative_model(), {})
 
@@ -136,6 +138,7 @@ def test_an_agent_tells_that_its_stream_is_lost_and_found_and_remembers_on(serve
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_pictures_without_sound_keep_time_by_the_clock(server: Server) -> None:
     ring = Ring()
     with open_source(server.address("/mjpeg"), ring):
@@ -146,6 +149,7 @@ def test_pictures_without_sound_keep_time_by_the_clock(server: Server) -> None:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_server_that_is_killed_is_lost_and_found_again_and_time_goes_on(server: Server) -> None:
     ring, events = Ring(), list[Event]()
     with open_source(server.address("/av"), ring, events.append):
@@ -170,6 +174,7 @@ def test_a_server_that_is_killed_is_lost_and_found_again_and_time_goes_on(server
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_server_that_freezes_is_lost_although_it_says_nothing(server: Server) -> None:
     ring, events = Ring(), list[Event]()
     with open_source(server.address("/av"), ring, events.append):
@@ -184,6 +189,7 @@ def test_a_server_that_freezes_is_lost_although_it_says_nothing(server: Server) 
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_stream_that_ends_is_opened_again(server: Server) -> None:
     events = list[Event]()
     with open_source(server.address("/short"), Ring(), events.append):
@@ -195,6 +201,7 @@ def test_a_stream_that_ends_is_opened_again(server: Server) -> None:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_sound_alone_is_no_sign_that_the_camera_still_sees(server: Server) -> None:
     ring, events = Ring(), list[Event]()
     with open_source(server.address("/voice"), ring, events.append):
@@ -203,6 +210,7 @@ def test_sound_alone_is_no_sign_that_the_camera_still_sees(server: Server) -> No
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_server_that_comes_up_later_is_found() -> None:
     require(gstreamer_is_there(), f"there is no gst-rtsp-server for {PYTHON}")
     server, ring, events = Server(), Ring(), list[Event]()
@@ -218,6 +226,7 @@ def test_a_server_that_comes_up_later_is_found() -> None:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_a_password_opens_the_stream_and_is_never_told() -> None:
     require(gstreamer_is_there(), f"there is no gst-rtsp-server for {PYTHON}")
     server, events = Server(login="me:secret"), list[Event]()

@@ -585,6 +585,7 @@ def test_state_that_another_version_wrote_is_passed_over(config: Config, tmp_pat
 
 
 @pytest.mark.device
+@pytest.mark.alone
 def test_certificate_makes_it_https(config: Config, tmp_path: Path) -> None:
     require(shutil.which("openssl"), "openssl is not installed (apt-get install openssl)")
     certified(tmp_path)

@@ -450,6 +450,7 @@ async def opened(client: Any) -> AsyncIterator[Opened]:
 
 
 @pytest.mark.device
+@pytest.mark.alone
 @pytest.mark.slow
 def test_chromium_brings_its_camera_and_microphone_and_goes_on_after_a_close(config: Config, tmp_path: Path) -> None:
     async def calls(streams: Streams, client: Any) -> tuple[Any, ...]:
@@ -486,6 +487,7 @@ def test_chromium_brings_its_camera_and_microphone_and_goes_on_after_a_close(con
 
 
 @pytest.mark.device
+@pytest.mark.alone
 @pytest.mark.slow
 def test_killed_browser_is_noticed_within_seconds(config: Config, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import posixpath
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import parse_qsl
 
-from favor_stream.capture import OnEvent, Source, log_event
+from favor_stream.capture import OnEvent, log_event
 from favor_stream.capture.container import DRIFT_S, FAILED, Heard, PictureTrack, Seen
+from favor_stream.capture.played import Played
 from favor_stream.capture.storage import Storage, Stored, opened
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.records import RATE, Sound
@@ -62,7 +62,7 @@ def wished(address: str) -> Wish:
     return Wish(Path(path), asked.get("pictures"), asked.get("sound"), speed)
 
 
-class Bag(Source):
+class Bag(Played):
     """Plays one topic of pictures and one of sound; what is damaged is counted, and the event at the end tells of it.
 
     0.0 is the first sample of sound, or the first picture where there is no sound; pictures before it are passed over. Entering
@@ -77,46 +77,25 @@ class Bag(Source):
         on_event: OnEvent = log_event,
         pictures_per_s: float = 4.0,
     ) -> None:
-        super().__init__(address, ring, on_event)
+        super().__init__(address, ring, pace, on_event, pictures_per_s)
         self._wish = wished(address)
-        if pace == "fast" and ring.pace == "live":
-            raise ConfigError(f"{address}: cannot be read fast into a live ring; make the ring lossless")
-        self._pace = pace
-        self._pictures_per_s = pictures_per_s
-        self._play: Play | None = None
-        self._begins_s = 0.0  # on the session's clock; later for a bag that joins a running one
+        self._played: Play | None = None
 
     def __enter__(self) -> Self:
-        self._play = play = Play(Found(self.name, opened(self._wish.path)), self._wish, self._pictures_per_s)
+        self._played = play = Play(Found(self.name, opened(self._wish.path)), self._wish, self._pictures_per_s)
         self._expect(play.has_sound, play.has_pictures)
         return super().__enter__()
 
     @property
     def began_ns(self) -> int | None:
         """The stamp at the stream's 0.0, once the bag is entered."""
-        return None if self._play is None else self._play.began_ns - round(self._begins_s * NS_PER_S)
+        return None if self._played is None else self._played.began_ns - round(self._begins_s * NS_PER_S)
 
     def _run(self) -> None:
-        assert self._play
-        start_s = None
-        for piece in self._play:
-            self.pictures_thinned = self._play.thinned
-            if start_s is None:
-                start_s = time.monotonic()
-                begins_s = self._ring.session_s(start_s, sound=True)  # whichever track comes first
-                self._begins_s = begins_s or 0.0 if self._ring.pace == "live" else 0.0
-            if self._pace == "realtime":
-                self._leaving.wait(max(0.0, start_s + piece.end_s / self._wish.speed - time.monotonic()))
-            if self._leaving.is_set():
-                return
-            self._put(piece)
-        self._tell("ended", f"{self.name}: ended{self._play.damage()}")
-
-    def _put(self, piece: Heard | Seen) -> None:
-        if isinstance(piece, Heard):
-            self._ring.put_sound(piece.sound, self._begins_s + piece.time_s)
-        elif piece.picture is not None:
-            self._ring.put_picture(piece.picture, self._begins_s + piece.time_s)
+        played = self._played
+        assert played
+        if self._play(played, lambda: played.thinned, self._wish.speed):
+            self._tell("ended", f"{self.name}: ended{played.damage()}")
 
 
 class Found:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from typing import Literal, Self
 
 from av.container import InputContainer
 
-from favor_stream.capture import OnEvent, Source, log_event
-from favor_stream.capture.container import Footage, Heard, Seen, in_order, opened, reason
-from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.capture import OnEvent, log_event
+from favor_stream.capture.container import Footage, in_order, opened, reason
+from favor_stream.capture.played import Played
+from favor_stream.errors import DeviceError
 from favor_stream.ring import Ring
 
 LAVFI = "lavfi:"
 BOUNDED = re.compile(r"\b(d|duration|a?trim|a?movie)\b")  # what gives a test graph an end
 
 
-class File(Source):
+class File(Played):
     """Decodes what is there: damage is counted, and the event at the end tells of it.
 
     Entering opens the file and raises DeviceError when there is no film or recording in it. `pace`: "realtime", or "fast" for
@@ -33,15 +33,8 @@ class File(Source):
         on_event: OnEvent = log_event,
         pictures_per_s: float = 4.0,
     ) -> None:
-        super().__init__(path, ring, on_event)
-        if pace == "fast" and ring.pace == "live":
-            raise ConfigError(
-                f"{path}: cannot be read fast into a live ring, which would lose most of it; make the ring lossless"
-            )
+        super().__init__(path, ring, pace, on_event, pictures_per_s)
         self.is_endless = path.startswith(LAVFI) and not BOUNDED.search(path)
-        self._pace = pace
-        self._pictures_per_s = pictures_per_s
-        self._begins_s = 0.0  # on the session's clock; later for a film that joins a running one
 
     def __enter__(self) -> Self:
         self._container = self._open()
@@ -59,26 +52,10 @@ class File(Source):
         return opened(f"file:{self.name}", self.name, "give the path of a film or a recording")
 
     def _run(self) -> None:
-        start_s = None
         with self._container:
-            for piece in in_order(self._footage):
-                self.pictures_thinned = self._footage.thinned
-                if start_s is None:  # only now: reading ahead may have taken long
-                    start_s = time.monotonic()
-                    begins_s = self._ring.session_s(start_s, sound=True)  # whichever track comes first
-                    self._begins_s = begins_s or 0.0 if self._ring.pace == "live" else 0.0
-                if self._pace == "realtime":
-                    self._leaving.wait(max(0.0, start_s + piece.end_s - time.monotonic()))
-                if self._leaving.is_set():
-                    return
-                self._put(piece)
+            if not self._play(in_order(self._footage), lambda: self._footage.thinned):
+                return
         self._tell("ended", f"{self.name}: ended{self._damage()}")
-
-    def _put(self, piece: Heard | Seen) -> None:
-        if isinstance(piece, Heard):
-            self._ring.put_sound(piece.sound, self._begins_s + piece.time_s)
-        elif piece.picture is not None:
-            self._ring.put_picture(piece.picture, self._begins_s + piece.time_s)
 
     def _damage(self) -> str:
         """What was wrong with the file, to be read after "ended"."""

@@ -35,6 +35,7 @@ from favor_stream.ros.sound import INFO_KIND
 
 Companion = Callable[[], Coroutine[None, None, None]]
 DIAGNOSE_S = 1.0  # REP 107
+HANGS_S = 30.0  # so far behind is no overload any more, of which the ring drops what is older
 LEVELS = {"running": Level.OK, "degraded": Level.WARN, "paused": Level.OK, "error": Level.ERROR}
 
 
@@ -103,8 +104,8 @@ class Node:
 
     @property
     def is_well(self) -> bool:
-        """Whether perceiving goes on, where it should."""
-        return self._agent is None or not self._agent.failure
+        """Whether perceiving goes on, where it should: a model that hangs falls ever further behind."""
+        return self._agent is None or (not self._agent.failure and self._agent.lag_s < HANGS_S)
 
     def _active(self) -> Agent:
         if self._agent is None:
@@ -182,6 +183,9 @@ class Node:
             )
             summary = f"{status['state']}: {status['reason']}".rstrip(": ")
             troubles = self._troubles.recent(time.monotonic())
+            if self._health.lost:
+                stopped = ", ".join(sorted(self._health.lost))
+                troubles["source_stopped"] = f"{stopped}: nothing comes; look whether it is still published"
             told = report(
                 self._robot.node, round(self._wall() * 1e9), LEVELS[status["state"]], summary, self._figures(), troubles
             )

@@ -12,8 +12,9 @@ from favor_stream.chronicle import Chronicle, Keep
 from favor_stream.config import Config, environment
 from favor_stream.outlets import Robot
 from favor_stream.robot.node import Companion, Node
-from favor_stream.robot.wire import open_wire
-from favor_stream.ros.messages import fields, type_hash
+from favor_stream.robot.rmw_zenoh import NO_HASH
+from favor_stream.robot.wire import TypeHash, open_wire
+from favor_stream.ros import messages
 from favor_stream.watchdog import Watchdog
 
 
@@ -23,16 +24,20 @@ def run(sources: Sequence[str], robot: Robot, config: Config, keeps: Sequence[Ke
     return 0
 
 
+def type_hash(robot: Robot) -> TypeHash:
+    return messages.type_hash if robot.distro != "humble" else lambda kind: NO_HASH
+
+
 async def _run(sources: Sequence[str], robot: Robot, config: Config, keeps: Sequence[Keep]) -> None:
     wire = partial(
         open_wire,
         robot.wire,
         robot.node,
         robot.namespace,
-        type_hash,
+        type_hash(robot),
         domain=robot.ros_domain(),
         router=robot.router,
-        fields=fields(),
+        fields=messages.fields(),
     )
     async with Node(robot, sources, config, wire, partial(companions, config, keeps)) as node:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.life.finalized.set)
