@@ -6,6 +6,7 @@ It knows the agent, and the wire as something that carries bytes; what else is o
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -33,6 +34,7 @@ from favor_stream.robot.wire import OnTrouble, Quality, Trouble, Wire, expanded
 from favor_stream.ros.messages import encode
 from favor_stream.ros.sound import INFO_KIND
 
+log = logging.getLogger(__name__)
 Companion = Callable[[], Coroutine[None, None, None]]
 DIAGNOSE_S = 1.0  # REP 107
 HANGS_S = 30.0  # so far behind is no overload any more, of which the ring drops what is older
@@ -101,6 +103,12 @@ class Node:
             ending.append(self._following[0])
         await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
         ending[0].cancel()
+
+    @property
+    def words(self) -> str:
+        """What it listens to and where it tells, for people."""
+        heard = ", ".join([*self._sources, *(self._name(inlet.name) for inlet in self.incoming.inlets)])
+        return f"{self._name('~')} is {self.life.state.name.lower()}: {heard} -> {self._name('~/events')}"
 
     @property
     def is_well(self) -> bool:
@@ -175,6 +183,7 @@ class Node:
     def _trouble(self, trouble: Trouble) -> None:
         """On any thread."""
         self._troubles.note(trouble, time.monotonic())
+        log.warning("%s: %s", trouble.code, trouble.text)
 
     async def _diagnose(self) -> None:
         while True:

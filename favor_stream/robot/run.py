@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -40,6 +41,7 @@ async def _run(sources: Sequence[str], robot: Robot, config: Config, keeps: Sequ
         fields=messages.fields(),
     )
     async with Node(robot, sources, config, wire, partial(companions, config, keeps)) as node:
+        print(f"favor-stream: {node.words}", file=sys.stderr, flush=True)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.life.finalized.set)
         watching = asyncio.create_task(Watchdog(environment(), lambda: node.is_well).run(), name="watchdog")
         try:
