@@ -183,7 +183,7 @@ def test_what_a_browser_brings_is_seen_and_heard(config: Config, tmp_path: Path)
     made, picture, clip, counts, removed = ran(config, tmp_path, calls)
     assert BROUGHT.fullmatch(made.name)
     assert picture_of(picture.content).mean(axis=(0, 1)) == pytest.approx(RED, abs=12)
-    assert pitch_hz(clip.sound[-RATE:]) == pytest.approx(HERTZ, abs=1)
+    assert pitch_hz(clip.sound[-RATE:]) == pytest.approx(HERTZ, abs=2)  # bent by 0.3 % where it comes late
     assert np.abs(clip.sound[-RATE:]).max() == pytest.approx(0.5, abs=0.1)
     assert counts.samples_dropped + counts.samples_missing < 0.1 * RATE
     assert counts.pictures_in < 5 * 4 + 2  # of thirty a second
