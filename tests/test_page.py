@@ -132,7 +132,8 @@ def test_time_line_shows_a_moment_again(served: Served) -> None:
     page = served.page
     page.locator("#lane-sees button", has_text="white ring").first.click()
     page.locator("#moment-film").wait_for()
-    page.wait_for_function("document.getElementById('moment-film').videoWidth > 0")
+    while not page.locator("#moment-film").evaluate("film => film.videoWidth"):  # the page forbids what waits for it by itself
+        page.wait_for_timeout(50)
     page.get_by_role("button", name="Close").click()
     assert page.locator("#moment").is_hidden()
 
