@@ -91,7 +91,6 @@ class Agent:
         self._perceiving: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()  # set, and replaced, after each slice and at the end
         self._memory: Memory | None = None
-        self._is_left = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -170,7 +169,7 @@ class Agent:
         The future's error is Stale where there is no answer within so many seconds, or too many questions wait already;
         LeftError where the agent is left meanwhile. Cancelling it takes the question back.
         """
-        if self._is_left:
+        if self._entered.is_left:
             raise LeftError(LEFT)
         if len(self._nowait) >= MOST_NOWAIT:
             raise Stale(f"{MOST_NOWAIT} questions wait for an answer; expected fewer; ask again when one is done")
@@ -462,7 +461,7 @@ class Agent:
 
     async def _close(self) -> BaseException | None:
         """Leaves everything and returns what perception ended with, if it went wrong."""
-        self._is_left, lost = True, None
+        lost = None
         if self._memory:
             self._memory.leave()
         await asyncio.gather(*map(asyncio.wrap_future, list(self._nowait)), return_exceptions=True)  # each is told LeftError

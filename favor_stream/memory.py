@@ -43,7 +43,7 @@ class Memory:
         self._recalling = asyncio.Lock()  # and one from what was written down
         self._noting = asyncio.Lock()  # a window is open or written down: who recalls finds it in one of the two
         self._writing = list[Pieces]()  # answers that have not ended
-        self._is_left = False
+        self.is_left = False
 
     @property
     def is_asked(self) -> bool:
@@ -99,8 +99,6 @@ class Memory:
     async def check(self, questions: list[str], back_s: float | None = None) -> list[float]:
         """The probability of yes for each question, in one pass, once nobody's answer is being written."""
         async with self._asking:
-            if back_s is None:
-                return await self._compute(lambda: self.session.check(questions))
             return await self._compute(lambda: self.session.check(questions, back_s))
 
     async def write(self, reply: Reply, keep: bool, schema: Schema | None, earlier: Sequence[Turn]) -> None:
@@ -144,7 +142,7 @@ class Memory:
             for call in self.when_answered:
                 call(reply.answer)
         finally:
-            if not self._is_left:  # else leaving closes it
+            if not self.is_left:  # else leaving closes it
                 self._writing.remove(pieces)
                 # Shielded: a cancelled question must still be taken off the memory.
                 await asyncio.shield(self._compute(pieces.close))
@@ -153,7 +151,7 @@ class Memory:
 
     def leave(self) -> None:
         """Whoever asks from now on, or waits for an answer, gets LeftError."""
-        self._is_left = True
+        self.is_left = True
 
     async def close(self) -> None:
         """After `leave`, once nothing is seen any more."""
@@ -163,6 +161,6 @@ class Memory:
             await self.recall.close()
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
-        if self._is_left:
+        if self.is_left:
             raise LeftError(LEFT)
         return await self._mind.compute(work)
