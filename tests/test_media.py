@@ -204,10 +204,11 @@ def test_connection_that_does_not_start_is_told_why_and_closed(
 
 def test_who_comes_back_goes_on_with_the_same_stream(config: Config, tmp_path: Path) -> None:
     async def use(server: Server) -> None:
-        async with server.bringing(sound=False) as (socket, name):
+        page = {"sound": False, "visit": "of one page"}  # by which it is known, also before the server has seen it leave
+        async with server.bringing(**page) as (socket, name):
             await perceived(server, socket, name, 1.0)
         agent, heard_until_s = server.streams.find(name).agent, await server.heard_until_s(name)
-        async with server.bringing(sound=False, stream=name) as (socket, again):
+        async with server.bringing(**page, stream=name) as (socket, again):
             await perceived(server, socket, name, heard_until_s + 1.0)
             assert again == name
             assert server.streams.find(name).agent is agent
@@ -232,17 +233,36 @@ def test_who_comes_back_with_another_clock_is_seen_at_once(config: Config, tmp_p
     async def use(server: Server) -> None:
         stream = ""
         for number, since_ms in ((3, time.time() * 1000), (9, 0.0), (15, 1e12)):  # half a century ago, then not so long
-            async with server.bringing(sound=False, stream=stream) as (socket, stream):
+            async with server.bringing(sound=False, stream=stream, visit="of one page") as (socket, stream):
                 await seen(server, socket, stream, number, since_ms)
+
+    run(config, tmp_path, use)
+
+
+def test_page_whose_connection_was_lost_unnoticed_takes_over_from_it(config: Config, tmp_path: Path) -> None:
+    async def use(server: Server) -> None:
+        async with server.bringing(sound=False, visit="of one page") as (lost, name):
+            await perceived(server, lost, name, 0.5, number=3)
+            async with server.bringing(sound=False, visit="of one page", stream=name) as (socket, again):
+                assert again == name
+                await seen(server, socket, name, 9, time.time() * 1000)
+                await lost.send(frame(media.PICTURE, JPEGS[3]))  # on its way since before
+                await lost.wait_closed()
+                await perceived(server, socket, name, await server.heard_until_s(name) + 1.0, number=9)
+                shown = await server.client.get("/v1/picture.jpg", params={"stream": name})
+                assert number_of(picture_of(shown.content)) == 9
+                inlet = server.streams.find(name).inlet
+                assert inlet is not None
+                assert inlet.left_s is None
 
     run(config, tmp_path, use)
 
 
 def test_second_tab_for_the_same_stream_is_refused_and_the_first_goes_on(config: Config, tmp_path: Path) -> None:
     async def use(server: Server) -> None:
-        async with server.bringing(sound=False) as (socket, name):
+        async with server.bringing(sound=False, visit="of one page") as (socket, name):
             async with server.connected() as other:
-                await other.send(json.dumps({"type": "start", "stream": name}))
+                await other.send(json.dumps({"type": "start", "stream": name, "visit": "of another"}))
                 message, code = await refused(other)
             assert f"{name} is brought by" in message
             assert code == media.POLICY

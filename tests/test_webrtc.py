@@ -48,6 +48,7 @@ from favor_stream.web.streams import BROUGHT, Streams
 TOKEN = "a-token-of-the-test"
 HERTZ, OPUS_RATE, OPUS_SAMPLES = 440.0, 48_000, 960
 RED = (200, 30, 30)
+BLUE = (30, 30, 200)
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +127,7 @@ async def served(config: Config, state: Path) -> AsyncIterator[tuple[Streams, An
 
 
 @asynccontextmanager
-async def browser(client: Any, *tracks: MediaStreamTrack, stream: str = "") -> AsyncIterator[Browser]:
+async def browser(client: Any, *tracks: MediaStreamTrack, stream: str = "", visit: str = "") -> AsyncIterator[Browser]:
     """What webrtc.js does, without a browser."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     made = Browser(peer, peer.createDataChannel("alive"))
@@ -135,7 +136,7 @@ async def browser(client: Any, *tracks: MediaStreamTrack, stream: str = "") -> A
         peer.addTrack(track)
     try:
         await peer.setLocalDescription(await peer.createOffer())
-        body = {"sdp": peer.localDescription.sdp, "type": "offer", "stream": stream}
+        body = {"sdp": peer.localDescription.sdp, "type": "offer", "stream": stream, "visit": visit}
         answer = (await client.post("/v1/webrtc", json=body)).json()
         assert "error" not in answer, answer
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
@@ -278,13 +279,27 @@ def test_who_falls_silent_is_let_go_and_may_come_back(config: Config, tmp_path: 
             await until(lambda: stream.inlet and stream.inlet.left_s)
             took_s = time.monotonic() - silent_s
             await until(lambda: first.peer.connectionState == "closed")
-        async with browser(client, Pictures(lambda: filled((30, 30, 200))), stream=first.name) as second:
+        async with browser(client, Pictures(lambda: filled(BLUE)), stream=first.name) as second:
             await until(lambda: shown(stream.agent.clip(0.5)) and shown(stream.agent.clip(0.5))[-1][1].mean(axis=(0, 1))[2] > 150)
             return first.name, second.name, took_s, len(streams.all)
 
     first, second, took_s, count = ran(config, tmp_path, calls)
     assert (second, count) == (first, 1)
     assert 0.5 < took_s < 3.0
+
+
+def test_who_comes_back_before_that_was_noticed_takes_over(config: Config, tmp_path: Path) -> None:
+    async def calls(streams: Streams, client: Any) -> tuple[Any, ...]:
+        async with browser(client, Pictures(lambda: filled(RED)), visit="of one page") as first:
+            agent = streams.find(first.name).agent
+            await until(lambda: first.heard and agent.heard_until_s > 0.5)
+            async with browser(client, Pictures(lambda: filled(BLUE)), stream=first.name, visit="of one page") as second:
+                await until(lambda: first.peer.connectionState == "closed")
+                await until(lambda: shown(agent.clip(0.5)) and shown(agent.clip(0.5))[-1][1].mean(axis=(0, 1))[2] > 150)
+                return first.name, second.name
+
+    first, second = ran(config, tmp_path, calls)
+    assert second == first
 
 
 def test_who_closes_is_gone_at_once(config: Config, tmp_path: Path) -> None:
@@ -420,7 +435,7 @@ BRING = """async () => {
     window.states = [];
     const { connectByWebRtc } = await import("/webrtc.js");
     const media = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240 }, audio: true });
-    window.brought = await connectByWebRtc(media, window.brought?.stream ?? "", (state) => window.states.push(state));
+    window.brought = await connectByWebRtc(media, { stream: window.brought?.stream ?? "" }, (state) => window.states.push(state));
     return window.brought.stream;
 }"""
 

@@ -39,6 +39,13 @@ class Brought:
     sound: Sound | None = None  # [samples] at RATE
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Bringer:
+    """Who brings it over one connection. `visit`: a number of the bringer's own, the same after its connection was lost."""
+
+    visit: str = ""
+
+
 class Inlet:
     """Where it is brought to, from one thread, at any time: what comes while no source is open is dropped."""
 
@@ -48,12 +55,29 @@ class Inlet:
         self.drift, self._latest_s, self._older = Drift(), -math.inf, 0  # of the bringer's clock
         self.dropped = 0  # pictures that gave way to newer ones before anybody looked at them
         self.left_s: float | None = time.monotonic()  # since when nobody brings anything; None: somebody does
+        self._bringer: Bringer | None = None
         self._source: BroughtIn | None = None
 
     def open(self, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> BroughtIn:
         """The source that a stream enters; after it was left, another one may be opened."""
         self._source = BroughtIn(self, ring, on_event, pictures_per_s)
         return self._source
+
+    def is_free_for(self, visit: str) -> bool:
+        """Nobody brings anything; or it is the same visit that does, whose connection was lost before that was noticed here."""
+        return self._bringer is None or (visit != "" and visit == self._bringer.visit)
+
+    def begin(self, bringer: Bringer) -> None:
+        """From now on it is this one who brings, and no longer who did before."""
+        self._bringer, self.left_s = bringer, None
+
+    def is_brought_by(self, bringer: Bringer) -> bool:
+        return self._bringer is bringer
+
+    def end(self, bringer: Bringer) -> None:
+        """That one has left; another who has come meanwhile stays."""
+        if self._bringer is bringer:
+            self._bringer, self.left_s = None, time.monotonic()
 
     def put_picture(self, picture: bytes | av.VideoFrame, captured_s: float) -> float:
         """A picture, as JPEG or decoded, and when it was captured, by the bringer's clock; returns when that was by ours."""

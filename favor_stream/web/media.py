@@ -11,7 +11,6 @@ import asyncio
 import json
 import math
 import struct
-import time
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from favor_stream.capture.clock import Drift
-from favor_stream.capture.inlet import Inlet
+from favor_stream.capture.inlet import Bringer, Inlet
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.records import Sound
 from favor_stream.ring import PACKED_PER_S
@@ -41,13 +40,18 @@ routes = APIRouter()
 
 
 class Start(BaseModel):
-    """What the browser brings; `stream`: the one that it was, to go on with it."""
+    """What the browser brings; `stream`: the one that it was, to go on with it.
+
+    `visit`, any text that nobody can guess, is the same each time that a page comes back: it takes over from a connection that
+    was lost without the server having noticed, as it happens where a network is cut.
+    """
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["start"]
     sound: bool = True
     pictures: bool = True
     stream: str = ""
+    visit: str = Field("", max_length=64)
 
 
 class Ping(BaseModel):
@@ -72,7 +76,7 @@ async def bring(socket: WebSocket) -> None:
         return await socket.close(POLICY)
     except WebSocketDisconnect:
         return
-    await Connection(socket, stream).run()
+    await Connection(socket, stream, Bringer(start.visit)).run()
 
 
 async def started(socket: WebSocket) -> Start:
@@ -94,7 +98,7 @@ async def opened(streams: Streams, start: Start) -> Stream:
     if old is None:
         name = start.stream if BROUGHT.fullmatch(start.stream) else new_name()
         return await streams.bring(Inlet(name, start.sound, start.pictures))
-    if old.inlet is None or old.inlet.left_s is None:
+    if old.inlet is None or not old.inlet.is_free_for(start.visit):
         raise ConfigError(f"{old.name} is brought by somebody else; leave `stream` out for one of your own")
     return old
 
@@ -102,26 +106,27 @@ async def opened(streams: Streams, start: Start) -> Stream:
 class Connection:
     """One browser that brings a stream."""
 
-    def __init__(self, socket: WebSocket, stream: Stream) -> None:
+    def __init__(self, socket: WebSocket, stream: Stream, bringer: Bringer) -> None:
         assert stream.inlet is not None, "a film brings itself"
-        self._socket, self._stream, self._inlet = socket, stream, stream.inlet
+        self._socket, self._stream, self._inlet, self._bringer = socket, stream, stream.inlet, bringer
         self._bucket, self._wrong = Bucket(MOST_PER_S), 0
 
     async def run(self) -> None:
-        """Until the browser leaves, or has sent too much that cannot be read."""
-        self._inlet.left_s, self._inlet.drift = None, Drift()  # whoever comes back may have another clock
+        """Until the browser leaves, comes back over another connection, or has sent too much that cannot be read."""
+        self._inlet.begin(self._bringer)
+        self._inlet.drift = Drift()  # whoever comes back may have another clock
         try:
             await self._socket.send_json({"type": "started", "stream": self._stream.name, "pictures_per_s": PACKED_PER_S})
             while self._wrong < MOST_WRONG:
                 message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect":
+                if message["type"] == "websocket.disconnect" or not self._inlet.is_brought_by(self._bringer):
                     return
                 await self._take(message)
             await self._socket.close(POLICY)
         except (WebSocketDisconnect, RuntimeError):  # it has gone while it was told something
             return
         finally:
-            self._inlet.left_s = time.monotonic()
+            self._inlet.end(self._bringer)
 
     async def _take(self, message: Any) -> None:
         try:

@@ -21,7 +21,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from favor_stream import payload
-from favor_stream.capture.inlet import Inlet
+from favor_stream.capture.inlet import Bringer, Inlet
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.glance import picture_in
 from favor_stream.web import dialogue
@@ -123,7 +123,6 @@ class Connection:
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._own is not None and self._own.inlet is not None:
-            self._own.inlet.left_s = time.monotonic()
             with suppress(FavorError):  # somebody has removed it, or it went wrong long before
                 await self._streams.remove(self._own.name)
 
@@ -215,7 +214,8 @@ class Connection:
         if self._pacer is None:
             inlet = Inlet(new_name())
             self._own = await self._streams.bring(inlet)
-            inlet.left_s, self._pacer = None, Pacer(inlet)
+            inlet.begin(Bringer())
+            self._pacer = Pacer(inlet)
             self._start(self._pacer.run())
             if self._following is not None:
                 self._follow(True)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import av
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from favor_stream.capture.container import SoundTrack
-from favor_stream.capture.inlet import Brought, Inlet
+from favor_stream.capture.inlet import Bringer, Brought, Inlet
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.records import RATE, Sound
 from favor_stream.web.chosen import AllStreams
@@ -40,12 +40,13 @@ routes = APIRouter()
 
 
 class Offer(BaseModel):
-    """What the browser would send; `stream`: the one that it was, to go on with it."""
+    """What the browser would send; `stream` and `visit`: to go on with the one that it was, as in `Start`."""
 
     model_config = ConfigDict(extra="forbid")
     sdp: str
     type: Literal["offer"]
     stream: str = ""
+    visit: str = Field("", max_length=64)
 
 
 @routes.post("/v1/webrtc")
@@ -54,13 +55,13 @@ async def connect(offer: Offer, streams: AllStreams) -> dict[str, str]:
     peer = await new_peer()
     try:
         tracks = await offered(peer, offer.sdp)
-        kinds = [track.kind for track in tracks]
-        start = Start(type="start", sound="audio" in kinds, pictures="video" in kinds, stream=offer.stream)
+        sound, pictures = (kind in [track.kind for track in tracks] for kind in ("audio", "video"))
+        start = Start(type="start", sound=sound, pictures=pictures, stream=offer.stream, visit=offer.visit)
         stream = await opened(streams, start)
     except BaseException:
         await closed(peer)
         raise
-    connection = Connection(peer, tracks, stream)
+    connection = Connection(peer, tracks, stream, Bringer(offer.visit))
     task = asyncio.create_task(connection.run(), name="webrtc")
     stream.left.push_async_callback(_ended, task)  # of one that has ended by then nothing is left but its task
     return {"sdp": await connection.answer(), "type": "answer", "stream": stream.name}
@@ -110,11 +111,11 @@ async def _ended(task: asyncio.Task[None]) -> None:
 class Connection:
     """One browser that brings a stream. Its tracks are read as fast as they come: aiortc's own queues know no bound."""
 
-    def __init__(self, peer: RTCPeerConnection, tracks: list[MediaStreamTrack], stream: Stream) -> None:
+    def __init__(self, peer: RTCPeerConnection, tracks: list[MediaStreamTrack], stream: Stream, bringer: Bringer) -> None:
         assert stream.inlet is not None, "a film brings itself"
-        self._peer, self._tracks, self._inlet = peer, tracks, stream.inlet
+        self._peer, self._tracks, self._inlet, self._bringer = peer, tracks, stream.inlet, bringer
         self._due_s = time.monotonic() + CONNECT_S  # when it counts as gone
-        self._inlet.left_s = None
+        self._inlet.begin(bringer)
         peer.on("datachannel", self._listen)
 
     async def answer(self) -> str:
@@ -127,17 +128,21 @@ class Connection:
         return self._peer.localDescription.sdp
 
     async def run(self) -> None:
-        """Until the browser leaves or is not heard of any more."""
+        """Until the browser leaves, comes back over another connection, or is not heard of any more."""
         try:
             async with asyncio.TaskGroup() as group:
                 reading = [group.create_task(self._read(track), name=f"webrtc {track.kind}") for track in self._tracks]
-                while time.monotonic() < self._due_s and self._peer.connectionState not in ("failed", "closed"):
+                while self._is_there():
                     await asyncio.sleep(LOOK_S)
                 for task in reading:
                     task.cancel()
         finally:
-            self._inlet.left_s = time.monotonic()
+            self._inlet.end(self._bringer)
             await closed(self._peer)
+
+    def _is_there(self) -> bool:
+        is_open = self._peer.connectionState not in ("failed", "closed")
+        return is_open and time.monotonic() < self._due_s and self._inlet.is_brought_by(self._bringer)
 
     def _listen(self, channel: RTCDataChannel) -> None:
         def beat(_: object) -> None:

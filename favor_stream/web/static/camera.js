@@ -9,6 +9,7 @@ import { connectByWebRtc } from "/webrtc.js";
 const BY_WEBRTC = new URLSearchParams(location.search).get("transport") === "webrtc";
 
 const KEPT = "favor-stream";
+const VISIT = Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("-"); // of this page alone
 const SOUND = 1;
 const PICTURE = 2;
 const HEADER_BYTES = 9;
@@ -56,7 +57,7 @@ class Camera {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       const [sound, pictures] = [this.media.getAudioTracks().length > 0, this.media.getVideoTracks().length > 0];
-      socket.send(JSON.stringify({ type: "start", sound, pictures, stream: this.name }));
+      socket.send(JSON.stringify({ type: "start", sound, pictures, stream: this.name, visit: VISIT }));
     };
     socket.onmessage = (message) => this.told(JSON.parse(message.data));
     socket.onclose = () => this.reconnect();
@@ -66,7 +67,7 @@ class Camera {
   async connectByWebRtc() {
     try {
       this.sent ??= new MediaStream(this.media.getTracks().map((track) => (track.kind === "audio" ? track.clone() : track)));
-      this.peer = await connectByWebRtc(this.sent, this.name, (state) => state === "closed" && this.reconnect());
+      this.peer = await connectByWebRtc(this.sent, { stream: this.name, visit: VISIT }, (state) => state === "closed" && this.reconnect());
       this.begin(this.peer.stream);
     } catch (error) {
       this.name = "";

@@ -6,8 +6,9 @@ const QUIET_MS = 5000; // and so is it here
 const GATHER_MS = 2000; // for this computer's own addresses
 const PICTURES_PER_S = 15; // the server looks at fewer, and sees each one when the next comes
 
-// What `onState` is told: "connecting", "connected", and at last "closed", once.
-export async function connectByWebRtc(mediaStream, streamName, onState = () => {}) {
+// `wanted`: the stream to go on with, and the page's own number, by which it is known again. What `onState` is told: "connecting",
+// "connected", and at last "closed", once.
+export async function connectByWebRtc(mediaStream, wanted, onState = () => {}) {
   const peer = new RTCPeerConnection({ iceServers: [] });
   const channel = peer.createDataChannel("alive");
   let heardMs = performance.now();
@@ -42,7 +43,7 @@ export async function connectByWebRtc(mediaStream, streamName, onState = () => {
     for (const track of mediaStream.getTracks()) peer.addTrack(track, mediaStream);
     await peer.setLocalDescription(await peer.createOffer());
     await gathered(peer);
-    const answer = await offered(peer.localDescription.sdp, streamName);
+    const answer = await offered(peer.localDescription.sdp, wanted);
     await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     await restrain(peer);
     return { stream: answer.stream, close };
@@ -52,11 +53,11 @@ export async function connectByWebRtc(mediaStream, streamName, onState = () => {
   }
 }
 
-async function offered(sdp, stream) {
+async function offered(sdp, wanted) {
   const answer = await fetch("/v1/webrtc", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ sdp, type: "offer", stream }),
+    body: JSON.stringify({ sdp, type: "offer", ...wanted }),
   });
   const told = await answer.json();
   if (!answer.ok) throw new Error(told.error.message);
