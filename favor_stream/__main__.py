@@ -162,13 +162,22 @@ def _mqtt(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _eval(arguments: argparse.Namespace, config: Config) -> int:
-    from favor_stream.aveb import evaluation, rewinding, watching
+    from favor_stream.aveb import evaluation, remembering, watching
 
+    if (arguments.set is None) != (arguments.folder is None):
+        raise ConfigError(
+            "--set and --folder belong together: the name of a real set, and where it was unpacked; give both or none"
+        )
+    if arguments.set:
+        from favor_stream.aveb.sets.run import run
+
+        return run(config, arguments.set, arguments.folder, arguments.limit, arguments.json)
     tasks = arguments.tasks.split(",") if arguments.tasks else None
-    alone = {watching.TASK: watching.run, rewinding.TASK: rewinding.run}  # with a table of their own
+    alone = {watching.TASK: watching.run, remembering.TASK: remembering.run}  # with a table of their own
     asked = [task for task in tasks if task not in alone] if tasks else None
     if asked is None or asked:
-        evaluation.run(config, asked, arguments.limit, arguments.seed, arguments.json, arguments.beside)
+        given = arguments.limit, arguments.seed, arguments.json, arguments.beside, arguments.html
+        evaluation.run(config, asked, *given)
     for task in tasks or ():
         if task in alone:
             alone[task](config, arguments.limit, arguments.seed, arguments.json)

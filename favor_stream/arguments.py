@@ -127,15 +127,20 @@ def _add_watching(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_measuring(verbs: _Verbs) -> None:
-    evaluate = _added(verbs, "eval", "questions on films never trained on", "favor-stream eval --tasks speech,order --limit 50")
+    evaluate = _added(verbs, "eval", "questions on films never trained on", "favor-stream eval --tasks speech,films --limit 50")
     evaluate.add_argument(
-        "--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching; `rewind`: N films asked about later"
+        "--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching; `memory`: N films asked about later"
     )
-    evaluate.add_argument("--limit", type=_count, default=200, metavar="N", help="films, or minutes (%(default)s)")
+    evaluate.add_argument("--limit", type=_count, default=100, metavar="N", help="clips, or minutes (%(default)s)")
     evaluate.add_argument("--seed", type=_number, default=0, metavar="N", help="another seed, other films (%(default)s)")
     evaluate.add_argument(
         "--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, or engines such as torch"
     )
+    evaluate.add_argument(
+        "--html", type=Path, metavar="FILE", help="a page too, with confusions and the films of the worst cases"
+    )
+    evaluate.add_argument("--set", metavar="NAME", help="a real set instead, such as librispeech; --folder says where it lies")
+    evaluate.add_argument("--folder", type=Path, metavar="DIR", help="a real set as it was published, unpacked")
     _add_json(evaluate)
 
     watch = _added(verbs, "watch", "how watches should be set", "favor-stream watch calibrate --minutes 30")

@@ -17,6 +17,7 @@ from mosquitto import free_port
 from real import require
 
 from favor_stream.aveb import evaluation, world
+from favor_stream.aveb.tasks import DENSITY
 
 if TYPE_CHECKING:
     from brought import Devices
@@ -40,7 +41,7 @@ class Served:
     complaints: list[str] = field(default_factory=list)
 
     def follow(self) -> Served:
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(180_000)  # on a busy machine words are passed over at times, and the film says them again
         self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.asked_for.append(request.url))
@@ -99,7 +100,7 @@ def ask(page: Page, question: str) -> str:
     return turn.locator(".answer").inner_text().strip()
 
 
-def until(page: Page, is_so: Callable[[], bool], most_s: float = 60.0) -> None:
+def until(page: Page, is_so: Callable[[], bool], most_s: float = 180.0) -> None:
     """Asked again and again from here, for the page's own security policy forbids most waiting inside it."""
     until_s = time.monotonic() + most_s
     while not is_so():
@@ -210,7 +211,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Devices:
     pytest.importorskip("espeakng_loader", reason="needs the voices of the train extra")
     from brought import devices
 
-    return devices(tmp_path_factory.mktemp("camera"), world.draw(evaluation.FIRST_SEED, FILM_S, "held_out", evaluation.DENSITY))
+    return devices(tmp_path_factory.mktemp("camera"), world.draw(evaluation.FIRST_SEED, FILM_S, "held_out", DENSITY))
 
 
 @pytest.fixture(scope="module")

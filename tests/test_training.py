@@ -29,9 +29,9 @@ from favor_stream.training.tokens import train_tokenizer
 
 def test_labels_say_what_a_slice_holds() -> None:
     tokenizer = train_tokenizer(questions.corpus(2000, 0), 1024)
-    seen = (truth.SeenThing("red", "circle", "left"), truth.SeenThing("blue", "star", None))
+    seen = (truth.SeenThing("red", "circle", "left", "small", "right"), truth.SeenThing("blue", "star", None))
     row = labels.encode(truth.SliceTruth(seen, "exit", ("bell", "horn"), ("horn",), ("left",)), tokenizer)
-    assert row[:7].tolist() == [1, 1, 2, 3, 4, 0, 1]
+    assert row[: labels.SOUND].tolist() == [1, 1, 2, 1, 3, 3, 4, 0, 2, 2, 1]
     assert row[labels.SOUND : labels.SPOKEN].tolist() == [0, 1, 0, 0, 0, 0, 2, 0]
     assert tokenizer.id_to_token(row[labels.SPOKEN]) == "Ġleft"
     assert row[-1] == 0
@@ -67,7 +67,7 @@ def quick(text: str, start_s: float, *voice: object) -> Utterance:
 def test_every_word_of_the_world_is_one_token() -> None:
     tokenizer = train_tokenizer(questions.corpus(20_000, 0), 1024)
     for kind in kinds.KINDS.values():
-        for wording in kind.wordings:
+        for wording in kind.wordings + kind.tested:
             plain = [word for word in wording.replace("?", "").split() if "{" not in word]
             assert all(len(tokenizer.encode(f" {word}").ids) == 1 for word in plain), wording
 
@@ -159,8 +159,9 @@ def test_things_are_new_when_the_window_shows_that_they_were_not_there() -> None
     rows = torch.zeros(1, 12, labels.WIDTH, dtype=torch.long)
     red_ball, blue_star = torch.tensor([1, 2]), torch.tensor([3, 1])
     rows[0, 1:4, :2] = red_ball
-    rows[0, 3, 3:5] = blue_star
-    rows[0, 4, :2], rows[0, 4, 3:5] = blue_star, red_ball  # they changed sides
+    right = slice(labels.THING_FIELDS, labels.THING_FIELDS + 2)
+    rows[0, 3, right] = blue_star
+    rows[0, 4, :2], rows[0, 4, right] = blue_star, red_ball  # they changed sides
     rows[0, 10:, :2] = red_ball  # at a window's start nobody knows
     assert arrivals(rows, 10)[0].nonzero().tolist() == [[1, 0], [3, 1]]
 
@@ -195,13 +196,14 @@ def test_labels_of_an_odd_thing_say_what_has_a_name() -> None:
     tokenizer = train_tokenizer(questions.corpus(500, 0), 1024)
     seen = (truth.SeenThing("#123456", "star", "left"), truth.SeenThing("blue", "77", None))
     row = labels.encode(truth.SliceTruth(seen, None, (), (), ()), tokenizer)
-    assert row[:6].tolist() == [labels.UNNAMED, 4, 2, 3, labels.UNNAMED, 0]
+    assert row[:3].tolist() == [labels.UNNAMED, 4, 2]
+    assert row[labels.THING_FIELDS : labels.THING_FIELDS + 3].tolist() == [3, labels.UNNAMED, 0]
 
 
 @pytest.mark.parametrize(("pictures", "starts"), [(1, {0, 4, 8}), (0, set(range(10)))])
 def test_windows_of_films_begin_where_the_stream_s_do(pictures: int, starts: set[int]) -> None:
     rows = np.arange(12, dtype=np.int16)[None, :, None].repeat(bank.SHARD, 0)
-    clips = bank.Clips(np.zeros((pictures, 1), np.uint8), np.zeros(0, np.int16), rows, [])
+    clips = bank.Clips(np.zeros((pictures, 1), np.uint8), np.zeros(0, np.int16), rows, [], [])
     shard = fusion.Encoded(clips, torch.zeros(bank.SHARD, 12, 1, 1), torch.zeros(bank.SHARD, 12, 1, 1))
     rng = np.random.default_rng(0)
     drawn = [fusion.opening([shard], count=2, size=4, length=3, rng=rng)[2] for _ in range(200)]
@@ -344,6 +346,6 @@ def taught_further(start: Path, out: Path) -> None:
 
 
 def evaluation_film() -> Iterator[Slice]:
-    from favor_stream.aveb.evaluation import film
+    from favor_stream.aveb.staged import Scene
 
-    return film(world.draw(1, 2.0, "held_out"))
+    return Scene(world.draw(1, 2.0, "held_out")).played()

@@ -127,10 +127,17 @@ def generated() -> list[str]:
     """Every wording of the generated world, with everything that may stand in it."""
     asked = set[str](NOW) | {SPOKEN}
     for kind in KINDS.values():
-        for wording in kind.wordings:
+        for wording in kind.wordings + kind.tested:
             for colour, shape, sound in product(COLOURS, SHAPES, SOUNDS):
                 thing = f"{colour} {shape}"
-                words = {"thing": thing, "a_thing": a(thing), "sound": sound, "a_sound": a(sound), "other": SOUNDS[0]}
+                words = {
+                    "side": "left",
+                    "thing": thing,
+                    "a_thing": a(thing),
+                    "sound": sound,
+                    "a_sound": a(sound),
+                    "other": SOUNDS[0],
+                }
                 asked.add(wording.format(colour=colour, shape=shape, **words))
     return sorted(asked)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from real import require
 
-from favor_stream.aveb import kinds, questions, truth, world
+from favor_stream.aveb import facts, kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES
 from favor_stream.aveb.picture import HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS, picture, rgb
+from favor_stream.aveb.scenes import REMEMBERED, TOGETHER
 from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES
 from favor_stream.aveb.view import view
@@ -92,7 +93,10 @@ def test_symbolic_scripts_are_of_every_pair() -> None:
     assert {(t.colour, t.shape) for s in scripts for t in s.things} == set(world.PAIRS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if "{" in kinds.KINDS[kind].wordings[0]])
+ASKED_OF_FILMS = [kind for kind in REMEMBERED + TOGETHER if "{" in kinds.KINDS[kind].wordings[0]]
+
+
+@pytest.mark.parametrize("kind", ASKED_OF_FILMS)
 def test_an_exercise_gives_after_its_own_words_each_answer_that_the_question_would_get(kind: str) -> None:
     v = view(world.draw(BUSY, 16.0, "training", 2.0, world.guessed), 16.0, "training")
     exercise = questions.exercise(kind, v, np.random.default_rng(0))
@@ -166,11 +170,15 @@ def test_truth_of_a_slice() -> None:
     slices = truth.slices(SCRIPT)
     assert len(slices) == 16
     assert slices[1].things == ()
-    assert slices[2].things == (truth.SeenThing("red", "circle", None),)  # motion takes two pictures
-    assert slices[3] == truth.SliceTruth((truth.SeenThing("red", "circle", "right"),), None, ("bell",), ("bell",), ())
+    assert slices[2].things == (truth.SeenThing("red", "circle", None, "large", "middle"),)  # motion takes two pictures
+    assert slices[3] == truth.SliceTruth(
+        (truth.SeenThing("red", "circle", "right", "large", "middle"),), None, ("bell",), ("bell",), ()
+    )
     assert slices[4].word == "exit"
     assert slices[7].spoken == ("turn", "left")  # "left" ends at 3.9 s and counts 80 ms later
-    assert slices[10].things == (truth.SeenThing("blue", "square", None),)  # a window's first slice has nothing to compare with
+    assert slices[10].things == (
+        truth.SeenThing("blue", "square", None, "large", "left"),
+    )  # a window's first slice has nothing to compare with
 
 
 @pytest.mark.parametrize(
@@ -224,12 +232,12 @@ def test_answers_are_what_a_person_would_say(kind: str, until_s: float, words: d
     ],
 )
 def test_spoken_questions_have_answers(spoken: str, expected: str) -> None:
-    assert kinds.reply(view(SCRIPT, 8.0, "training"), spoken) == expected
+    assert facts.reply(view(SCRIPT, 8.0, "training"), spoken) == expected
 
 
 def test_answer_to_a_spoken_question_repeats_it() -> None:
     asked = replace(view(SCRIPT, 8.0, "training"), utterances=("what word is shown", "turn left"))
-    assert kinds.spoken(asked, np.random.default_rng(0)) == ({}, "what word is shown? exit")
+    assert facts.spoken(asked, np.random.default_rng(0)) == ({}, "what word is shown? exit")
 
 
 def test_yes_and_no_are_about_as_often_right() -> None:

@@ -1,6 +1,7 @@
-"""The kinds of question, one small function each: from what had happened to the words asked with and the answer.
+"""The kinds of question: who knows the answer, how often training asks, and in which words it does and a test does.
 
-A kind gives None where it does not apply. Add one here: its function, and its line in KINDS with how it is worded.
+No word of a tested wording is new, only their order is. Add a kind here: its function in `facts`, `stills` or `belonging`, and
+its line in KINDS.
 """
 
 from __future__ import annotations
@@ -8,331 +9,306 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from favor_stream.aveb.lexicon import COLOURS, HELD_OUT_PAIRS, SHAPES, SOUNDS
-from favor_stream.aveb.script import Noise, Thing
-from favor_stream.aveb.view import View, first_picture, first_sound
+from favor_stream.aveb import belonging, facts, stills
+from favor_stream.aveb.facts import Asked, Rng
+from favor_stream.aveb.view import View
 
 NOW_SEE, NOW_HEAR, SPOKEN = "what do you see now?", "what do you hear now?", "answer the spoken question"
-NO_QUESTION = "no question"  # the answer, where nobody has asked one
-QUESTION_END = "?"  # ends the question that an answer repeats
-COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-EMPTY = 0.7  # of the times that there is nothing now, nobody asks whether this or that is there: it never is
-TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
-Rng = np.random.Generator
-Asked = tuple[dict[str, str], str]
-
-
-def name(thing: Thing) -> str:
-    return f"{thing.colour} {thing.shape}"
-
-
-def called(thing: Thing, v: View, rng: Rng) -> str:
-    """What a person would call it: by its name, or by its shape or colour alone where one thing only has it."""
-    names = [name(thing)] * 2
-    names += [thing.shape] if v.only(shape=thing.shape) else []
-    names += [f"{thing.colour} thing"] if v.only(colour=thing.colour) else []
-    return str(rng.choice(names))
-
-
-def pick(rng: Rng, items: list[Thing] | list[Noise] | list[str] | tuple[str, ...]) -> int:
-    return int(rng.integers(len(items)))
-
-
-def now_see(v: View, rng: Rng) -> Asked | None:
-    parts = []
-    for thing in v.now.things:
-        motion = {None: "", "still": " still"}.get(thing.motion, f" moving {thing.motion}")
-        parts.append(f"{thing.colour} {thing.shape}{motion}")
-    text = " and ".join(parts) or ("" if v.now.word else "nothing")
-    return {}, ", ".join([text] * bool(text) + ([f"word {v.now.word}"] if v.now.word else []))
-
-
-def now_hear(v: View, rng: Rng) -> Asked | None:
-    return {}, " and ".join(dict.fromkeys(v.now.sounds)) or "nothing"
-
-
-def said(v: View, rng: Rng) -> Asked | None:
-    text = " . ".join(v.utterances)
-    return ({}, text or "nothing") if len(text.split()) <= 20 else None
-
-
-def said_last(v: View, rng: Rng) -> Asked | None:
-    return {}, v.utterances[-1] if v.utterances else "nothing"
-
-
-def sounds(v: View, rng: Rng) -> Asked | None:
-    return ({}, ", ".join(v.heard_kinds) or "nothing") if len(v.noises) <= 6 else None
-
-
-def story(v: View, rng: Rng) -> Asked | None:
-    """Everything but speech, in the order of slices; within a slice things, words, sounds."""
-    events = [(first_picture(t), 0, name(t)) for t in v.things] + [(first_picture(c), 1, f"word {c.word}") for c in v.cards]
-    events += [(first_sound(n), 2, n.kind) for n in v.noises]
-    told = [text for _, _, text in sorted(events, key=lambda event: event[:2])]
-    return ({}, ", ".join(told) or "nothing") if len(told) <= 10 else None
-
-
-def colour(v: View, rng: Rng) -> Asked | None:
-    if not v.things:
-        return None
-    shape = v.things[pick(rng, list(v.things))].shape
-    thing = v.only(shape=shape)
-    return ({"shape": shape}, thing.colour) if thing else None
-
-
-def shape(v: View, rng: Rng) -> Asked | None:
-    if not v.things:
-        return None
-    wanted = v.things[pick(rng, list(v.things))].colour
-    thing = v.only(colour=wanted)
-    return ({"colour": wanted}, thing.shape) if thing else None
-
-
-def motion(v: View, rng: Rng) -> Asked | None:
-    seen = [t for t in v.things if t.end_s - t.start_s > 1.4 and t not in v.things[-2:]]
-    if not seen:
-        return None
-    thing = seen[pick(rng, seen)]
-    return {"thing": called(thing, v, rng)}, thing.motion
-
-
-def word(v: View, rng: Rng) -> Asked | None:
-    return {}, v.cards[-1].word if v.cards else "nothing"
-
-
-def first(v: View, rng: Rng) -> Asked | None:
-    return {}, name(v.things[0]) if v.things else "nothing"
-
-
-def last(v: View, rng: Rng) -> Asked | None:
-    return {}, name(v.things[-1]) if v.things else "nothing"
-
-
-def after(v: View, rng: Rng) -> Asked | None:
-    if not v.things:
-        return None
-    at = pick(rng, list(v.things))
-    return {"thing": called(v.things[at], v, rng)}, name(v.things[at + 1]) if at + 1 < len(v.things) else "nothing"
-
-
-def before(v: View, rng: Rng) -> Asked | None:
-    if not v.things:
-        return None
-    at = pick(rng, list(v.things))
-    return {"thing": called(v.things[at], v, rng)}, name(v.things[at - 1]) if at else "nothing"
-
-
-def overlap_s(thing: Thing, noise: Noise) -> float:
-    """Seconds for which a thing was in view while a noise sounded."""
-    return min(thing.end_s, noise.end_s) - max(thing.start_s, noise.start_s)
-
-
-def together(overlaps_s: list[float]) -> list[int] | None:
-    """Which of them are long enough to count; None where one is too close to call."""
-    if any(abs(overlap) < TOGETHER_S for overlap in overlaps_s):
-        return None
-    return [at for at, overlap in enumerate(overlaps_s) if overlap >= TOGETHER_S]
-
-
-def seen_during(v: View, rng: Rng) -> Asked | None:
-    unique = v.unique_noises
-    if not unique:
-        return None
-    noise = unique[pick(rng, unique)]
-    at = together([overlap_s(thing, noise) for thing in v.things])
-    return None if at is None else ({"sound": noise.kind}, " and ".join(name(v.things[i]) for i in at) or "nothing")
-
-
-def heard_during(v: View, rng: Rng) -> Asked | None:
-    if not v.things:
-        return None
-    thing = v.things[pick(rng, list(v.things))]
-    at = together([overlap_s(thing, noise) for noise in v.noises])
-    return None if at is None else ({"thing": called(thing, v, rng)}, ", ".join(v.noises[i].kind for i in at) or "nothing")
-
-
-def count_things(v: View, rng: Rng) -> Asked | None:
-    return ({}, COUNTS[len(v.things)]) if len(v.things) < len(COUNTS) else None
-
-
-def count_sound(v: View, rng: Rng) -> Asked | None:
-    kind = v.heard_kinds[pick(rng, v.heard_kinds)] if v.noises and rng.random() < 0.75 else str(rng.choice(SOUNDS))
-    return ({"sound": kind}, COUNTS[v.heard_kinds.count(kind)]) if v.heard_kinds.count(kind) < len(COUNTS) else None
-
-
-def saw(v: View, rng: Rng) -> Asked | None:
-    seen = [(t.colour, t.shape) for t in v.things]
-    if seen and rng.random() < 0.5:
-        return {"thing": " ".join(seen[int(rng.integers(len(seen)))])}, "yes"
-    return unseen(seen, v, rng)
-
-
-def unseen(seen: list[tuple[str, str]], v: View, rng: Rng) -> Asked | None:
-    """About something that is not among these."""
-    pair = (str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
-    if seen and rng.random() < 0.6:  # hard: the colour or the shape was there
-        colour, shape = seen[int(rng.integers(len(seen)))]
-        pair = (colour, pair[1]) if rng.random() < 0.5 else (pair[0], shape)
-    if pair in seen or (v.split == "training" and pair in HELD_OUT_PAIRS):
-        return None
-    return {"thing": " ".join(pair)}, "no"
-
-
-def sees(v: View, rng: Rng) -> Asked | None:
-    now = [(t.colour, t.shape) for t in v.now.things]
-    gone = [pair for t in v.things if (pair := (t.colour, t.shape)) not in now]
-    if not now and rng.random() < EMPTY:
-        return None
-    if now and rng.random() < 0.5:
-        return {"thing": " ".join(now[int(rng.integers(len(now)))])}, "yes"
-    if gone and rng.random() < 0.6:  # hard: it was there before
-        return {"thing": " ".join(gone[int(rng.integers(len(gone)))])}, "no"
-    return unseen(now, v, rng)
-
-
-def heard(v: View, rng: Rng) -> Asked | None:
-    yes = bool(v.noises) and rng.random() < 0.5
-    kinds = sorted(set(v.heard_kinds)) if yes else [s for s in SOUNDS if s not in v.heard_kinds]
-    return ({"sound": kinds[pick(rng, kinds)]}, "yes" if yes else "no") if kinds else None
-
-
-def hears(v: View, rng: Rng) -> Asked | None:
-    gone = sorted(set(v.heard_kinds) - set(v.now.sounds))
-    if not v.now.sounds and rng.random() < EMPTY:
-        return None
-    if v.now.sounds and rng.random() < 0.5:
-        return {"sound": v.now.sounds[pick(rng, v.now.sounds)]}, "yes"
-    others = gone if gone and rng.random() < 0.6 else [s for s in SOUNDS if s not in v.now.sounds]  # hard: it sounded before
-    return {"sound": others[pick(rng, others)]}, "no"
-
-
-def sound_order(v: View, rng: Rng) -> Asked | None:
-    unique = v.unique_noises
-    if len(unique) < 2:
-        return None
-    one, other = (unique[i] for i in rng.permutation(len(unique))[:2])
-    return {"sound": one.kind, "other": other.kind}, "yes" if one.start_s < other.start_s else "no"
-
-
-def cross_order(v: View, rng: Rng) -> Asked | None:
-    unique = v.unique_noises
-    if not unique or not v.things:
-        return None
-    noise, thing = unique[pick(rng, unique)], v.things[pick(rng, list(v.things))]
-    if abs(noise.start_s - thing.start_s) < 0.75:
-        return None
-    return {"sound": noise.kind, "thing": called(thing, v, rng)}, "yes" if noise.start_s < thing.start_s else "no"
-
-
-def spoken(v: View, rng: Rng) -> Asked | None:
-    """The question that was heard comes first: who asked can check it, and the answer is then looked up as of a written one."""
-    asked = [u for u in v.utterances if u.split()[0] in ("what", "how", "did")]
-    return {}, f"{asked[-1]}{QUESTION_END} {reply(v, asked[-1])}" if asked else NO_QUESTION
-
-
-def reply(v: View, text: str) -> str:
-    """The answer to one of SPOKEN_FORMS; of several things that fit, the newest counts."""
-    words = text.split()
-    if text.startswith("what colour is the"):
-        return next((t.colour for t in reversed(v.things) if t.shape == words[-1]), "nothing")
-    if text.startswith("what shape is the"):
-        return next((t.shape for t in reversed(v.things) if t.colour in words), "nothing")
-    if text == "what did you hear":
-        return v.noises[-1].kind if v.noises else "nothing"
-    if text == "what came first":
-        return name(v.things[0]) if v.things else "nothing"
-    if text.startswith("how many things"):
-        return COUNTS[min(len(v.things), len(COUNTS) - 1)]
-    if text == "what word is shown":
-        return v.cards[-1].word if v.cards else "nothing"
-    return "yes" if words[-1] in v.heard_kinds else "no"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     ask: Callable[[View, Rng], Asked | None]
-    weight: float  # how often training asks it
-    wordings: tuple[str, ...]
+    weight: float  # how often training asks it, against the others of its setting
+    wordings: tuple[str, ...]  # of training
+    tested: tuple[str, ...]  # that training never uses
 
 
 KINDS = {
-    "now_see": Kind(now_see, 1.5, (NOW_SEE, "what is in view now?", "what is there to see right now?")),
-    "now_hear": Kind(now_hear, 1.0, (NOW_HEAR, "which sound do you hear now?", "what is there to hear right now?")),
-    "said": Kind(said, 6.0, ("what was said?", "what did they say?", "write down what was said")),
-    "said_last": Kind(said_last, 3.0, ("what was said last?", "what did they say last?", "write down what was said last")),
-    "sounds": Kind(sounds, 1.5, ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard")),
-    "story": Kind(story, 4.0, ("what happened?", "tell me what happened", "list what happened in order")),
+    "now_see": Kind(
+        facts.now_see,
+        1.5,
+        (NOW_SEE, "what is in view now?", "what is there to see right now?", "tell me what you see now"),
+        ("what do you see right now?", "tell me what is in view now"),
+    ),
+    "now_hear": Kind(
+        facts.now_hear,
+        1.0,
+        (NOW_HEAR, "which sound do you hear now?", "what is there to hear right now?", "tell me what you hear now"),
+        ("what do you hear right now?", "tell me which sound you hear now"),
+    ),
+    "said": Kind(
+        facts.said,
+        6.0,
+        ("what was said?", "what did they say?", "write down what was said", "tell me what they said"),
+        ("write down what they said", "tell me what was said"),
+    ),
+    "said_last": Kind(
+        facts.said_last,
+        3.0,
+        ("what was said last?", "what did they say last?", "write down what was said last", "tell me what they said last"),
+        ("write down what they said last", "tell me what was said last"),
+    ),
+    "sounds": Kind(
+        facts.sounds,
+        1.5,
+        ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard", "tell me the sounds in order"),
+        ("list the sounds in order", "tell me which sounds you heard"),
+    ),
+    "story": Kind(
+        facts.story,
+        4.0,
+        ("what happened?", "tell me what happened", "list what happened in order", "write down what happened"),
+        ("list what happened", "write down what happened in order"),
+    ),
     "colour": Kind(
-        colour, 6.0, ("what colour was the {shape}?", "which colour was the {shape}?", "tell me the colour of the {shape}")
+        facts.colour,
+        6.0,
+        (
+            "what colour was the {shape}?",
+            "which colour was the {shape}?",
+            "tell me the colour of the {shape}",
+            "say what colour the {shape} was",
+        ),
+        ("what was the colour of the {shape}?", "tell me which colour the {shape} was"),
     ),
     "shape": Kind(
-        shape,
+        facts.shape,
         1.0,
-        ("what shape was the {colour} thing?", "which shape was the {colour} one?", "tell me the shape of the {colour} thing"),
+        (
+            "what shape was the {colour} thing?",
+            "which shape was the {colour} one?",
+            "tell me the shape of the {colour} thing",
+            "say what shape the {colour} one was",
+        ),
+        ("what was the shape of the {colour} thing?", "tell me which shape the {colour} one was"),
     ),
-    "motion": Kind(motion, 3.0, ("which way did the {thing} move?", "where did the {thing} move?", "how did the {thing} move?")),
-    "word": Kind(word, 1.0, ("what word was shown?", "which word did you read?", "what was the written word?")),
-    "first": Kind(first, 1.0, ("what came first?", "what did you see first?", "what was the first thing?")),
-    "last": Kind(last, 1.0, ("what came last?", "what did you see last?", "what was the last thing?")),
+    "motion": Kind(
+        facts.motion,
+        3.0,
+        (
+            "which way did the {thing} move?",
+            "where did the {thing} move?",
+            "how did the {thing} move?",
+            "tell me which way the {thing} moved",
+        ),
+        ("tell me how the {thing} moved", "say which way the {thing} moved"),
+    ),
+    "word": Kind(
+        facts.word,
+        1.0,
+        ("what word was shown?", "which word did you read?", "what was the written word?", "tell me the word you read"),
+        ("which word was shown?", "what word did you read?"),
+    ),
+    "first": Kind(
+        facts.first,
+        1.0,
+        ("what came first?", "what did you see first?", "what was the first thing?", "tell me what came first"),
+        ("tell me the first thing", "which thing came first?"),
+    ),
+    "last": Kind(
+        facts.last,
+        1.0,
+        ("what came last?", "what did you see last?", "what was the last thing?", "tell me what came last"),
+        ("tell me the last thing", "which thing came last?"),
+    ),
     "after": Kind(
-        after, 3.0, ("what came right after the {thing}?", "what did you see after the {thing}?", "what followed the {thing}?")
+        facts.after,
+        3.0,
+        (
+            "what came right after the {thing}?",
+            "what did you see after the {thing}?",
+            "what followed the {thing}?",
+            "which thing came after the {thing}?",
+        ),
+        ("what came after the {thing}?", "tell me what followed the {thing}"),
     ),
     "before": Kind(
-        before, 4.0, ("what came right before the {thing}?", "what did you see before the {thing}?", "what preceded the {thing}?")
+        facts.before,
+        4.0,
+        (
+            "what came right before the {thing}?",
+            "what did you see before the {thing}?",
+            "what preceded the {thing}?",
+            "which thing came before the {thing}?",
+        ),
+        ("what came before the {thing}?", "tell me what preceded the {thing}"),
     ),
     "seen_during": Kind(
-        seen_during,
+        facts.seen_during,
         4.0,
         (
             "what was in view when you heard the {sound}?",
             "what did you see during the {sound}?",
             "what was there to see when the {sound} sounded?",
+            "tell me what you saw during the {sound}",
         ),
+        ("what was in view during the {sound}?", "what did you see when the {sound} sounded?"),
     ),
     "heard_during": Kind(
-        heard_during,
+        facts.heard_during,
         6.0,
         (
             "what did you hear while the {thing} was in view?",
             "which sound came with the {thing}?",
             "what sounded while you saw the {thing}?",
+            "tell me which sound you heard with the {thing}",
         ),
+        ("what sounded while the {thing} was in view?", "which sound did you hear with the {thing}?"),
     ),
     "count_things": Kind(
-        count_things, 3.0, ("how many things did you see?", "how many things came?", "count the things you saw")
+        facts.count_things,
+        3.0,
+        ("how many things did you see?", "how many things came?", "count the things you saw", "tell me how many things came"),
+        ("tell me how many things you saw", "count how many things you saw"),
     ),
     "count_sound": Kind(
-        count_sound,
+        facts.count_sound,
         6.0,
-        ("how many times did you hear {a_sound}?", "how often did you hear {a_sound}?", "count how often you heard {a_sound}"),
+        (
+            "how many times did you hear {a_sound}?",
+            "how often did you hear {a_sound}?",
+            "count how often you heard {a_sound}",
+            "tell me how often {a_sound} sounded",
+        ),
+        ("tell me how many times you heard {a_sound}", "count how many times {a_sound} sounded"),
     ),
-    "saw": Kind(saw, 3.0, ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?")),
-    "heard": Kind(heard, 1.0, ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?")),
+    "saw": Kind(
+        facts.saw,
+        3.0,
+        ("did you see {a_thing}?", "was there {a_thing}?", "have you seen {a_thing}?", "was {a_thing} in view?"),
+        ("was {a_thing} seen?", "was there {a_thing} in view?"),
+    ),
+    "heard": Kind(
+        facts.heard,
+        1.0,
+        ("did you hear {a_sound}?", "was there {a_sound}?", "have you heard {a_sound}?", "was there {a_sound} to hear?"),
+        ("was {a_sound} heard?", "have you heard {a_sound} sound?"),
+    ),
     "sound_order": Kind(
-        sound_order,
+        facts.sound_order,
         4.0,
         (
             "did the {sound} come before the {other}?",
             "was the {sound} before the {other}?",
             "did you hear the {sound} earlier than the {other}?",
+            "did you hear the {sound} before the {other}?",
         ),
+        ("was the {sound} earlier than the {other}?", "did the {sound} sound before the {other}?"),
     ),
     "cross_order": Kind(
-        cross_order,
+        facts.cross_order,
         3.0,
         (
             "did the {sound} come before the {thing}?",
             "was the {sound} before the {thing}?",
             "did you hear the {sound} earlier than you saw the {thing}?",
+            "did you hear the {sound} before you saw the {thing}?",
         ),
+        ("was the {sound} earlier than the {thing}?", "did the {sound} sound before the {thing}?"),
     ),
-    "spoken": Kind(spoken, 4.0, (SPOKEN, "answer the question you heard", "reply to the spoken question")),
+    "why": Kind(
+        facts.why,
+        3.0,
+        ("why did the {thing} come?", "why was the {thing} there?", "tell me why the {thing} came"),
+        ("why did you see the {thing}?", "tell me why the {thing} was there"),
+    ),
+    "seen_ago": Kind(
+        facts.seen_ago,
+        3.0,
+        (
+            "how many seconds ago did you see the {thing}?",
+            "how many seconds ago was the {thing} there?",
+            "how long ago did you see the {thing}?",
+        ),
+        ("how many seconds ago was the {thing} in view?", "how long ago was the {thing} there?"),
+    ),
+    "heard_ago": Kind(
+        facts.heard_ago,
+        3.0,
+        (
+            "how many seconds ago did you hear the {sound}?",
+            "how many seconds ago was the {sound}?",
+            "how long ago did you hear the {sound}?",
+        ),
+        ("how many seconds ago did the {sound} sound?", "how long ago was the {sound}?"),
+    ),
+    "spoken": Kind(
+        facts.spoken,
+        4.0,
+        (SPOKEN, "answer the question you heard", "reply to the spoken question", "answer what was asked"),
+        ("reply to the question you heard", "answer the spoken question now"),
+    ),
     "sees": Kind(
-        sees, 6.0, ("do you see {a_thing} now?", "is there {a_thing} now?", "{a_thing} appears?", "{a_thing} is in view?")
+        facts.sees,
+        6.0,
+        (
+            "do you see {a_thing} now?",
+            "is there {a_thing} now?",
+            "{a_thing} appears?",
+            "{a_thing} is in view?",
+            "is {a_thing} in view now?",
+        ),
+        ("do you see {a_thing} right now?", "is {a_thing} there now?"),
     ),
     "hears": Kind(
-        hears, 6.0, ("do you hear {a_sound} now?", "is there {a_sound} to hear now?", "{a_sound} sounds?", "you hear {a_sound}?")
+        facts.hears,
+        6.0,
+        (
+            "do you hear {a_sound} now?",
+            "is there {a_sound} to hear now?",
+            "{a_sound} sounds?",
+            "you hear {a_sound}?",
+            "is there {a_sound} now?",
+        ),
+        ("do you hear {a_sound} right now?", "is {a_sound} there to hear now?"),
+    ),
+    "caption": Kind(
+        stills.caption,
+        4.0,
+        ("what does the picture show?", "write down what is in the picture", "list what the picture shows"),
+        ("list what is in the picture", "write down what the picture shows"),
+    ),
+    "size": Kind(
+        stills.size,
+        2.0,
+        ("how large is the {thing}?", "is the {thing} small or large?", "tell me how large the {thing} is"),
+        ("say how large the {thing} is", "tell me, is the {thing} small or large?"),
+    ),
+    "side": Kind(
+        stills.side,
+        2.0,
+        ("where is the {thing}?", "tell me where the {thing} is", "in which part of the picture is the {thing}?"),
+        ("say where the {thing} is", "where in the picture is the {thing}?"),
+    ),
+    "beside": Kind(
+        stills.beside,
+        3.0,
+        ("what is {side} of the {thing}?", "which thing is {side} of the {thing}?", "tell me what is {side} of the {thing}"),
+        ("what do you see {side} of the {thing}?", "tell me which thing is {side} of the {thing}"),
+    ),
+    "how_many": Kind(
+        stills.how_many,
+        1.0,
+        ("how many things are in the picture?", "how many things do you see now?", "count the things in the picture"),
+        ("how many things does the picture show?", "count the things you see now"),
+    ),
+    "source": Kind(
+        belonging.source,
+        4.0,
+        ("which thing makes the {sound}?", "where does the {sound} come from?", "what is the source of the {sound}?"),
+        ("what makes the {sound}?", "which thing is the source of the {sound}?"),
+    ),
+    "fits_in_time": Kind(
+        belonging.fits_in_time,
+        4.0,
+        ("do sound and picture belong together?", "does the sound fit the picture?", "is the sound of what you see?"),
+        ("do the sound and the picture fit?", "does the sound belong to what you see?"),
+    ),
+    "fits_in_words": Kind(
+        belonging.fits_in_words,
+        4.0,
+        ("does what was said fit the picture?", "is what they said in the picture?", "do words and picture belong together?"),
+        ("do words and picture fit?", "does the picture show what was said?"),
     ),
 }

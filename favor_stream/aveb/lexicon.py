@@ -14,6 +14,8 @@ COLOURS = {  # name -> RGB
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 MOTIONS = ("still", "left", "right", "up", "down")
+SIZES = ("small", "large")
+SIDES = ("left", "middle", "right")  # thirds of the picture
 SOUNDS = ("beep", "bell", "knock", "siren", "whistle", "buzzer", "horn", "hiss")
 CARD_WORDS = [
     "exit",
@@ -101,6 +103,7 @@ SAYINGS = (
     "thank you {n}",
     "the {o} is under the {o}",
 )
+SHOWN = "a {colour} {shape}"  # what somebody says who shows something
 
 # Questions that are asked aloud.
 SPOKEN_FORMS = (

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from favor_stream.aveb.kinds import COUNTS, KINDS, NO_QUESTION, Rng
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, DIGITS, MOTIONS, NAMES, OBJECTS, SAYINGS, SHAPES, SOUNDS, SPOKEN_FORMS
+from favor_stream.aveb import dialogues
+from favor_stream.aveb.facts import COUNTS, NO_QUESTION, Rng
+from favor_stream.aveb.kinds import KINDS
+from favor_stream.aveb.lexicon import (
+    CARD_WORDS,
+    COLOURS,
+    DIGITS,
+    MOTIONS,
+    NAMES,
+    OBJECTS,
+    SAYINGS,
+    SHAPES,
+    SIDES,
+    SIZES,
+    SOUNDS,
+    SPOKEN_FORMS,
+)
 from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.view import View, view
+from favor_stream.records import Turn
 
 EASY = 0.8  # of the times that nobody has asked anything aloud, training does not ask what the answer to it is
-NAMES_OF_KINDS = list(KINDS)
-WEIGHTS = np.array([kind.weight for kind in KINDS.values()]) / sum(kind.weight for kind in KINDS.values())
+FOLLOW_UP = "follow_up"  # a question that refers to those before it
+FOLLOW_UPS = 0.1  # of what training asks about films
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +39,13 @@ class Question:
     kind: str
     text: str
     answer: str
+    earlier: tuple[Turn, ...] = ()  # what was asked and answered before it, where it refers to that
 
 
-def wording(kind: str, rng: Rng) -> str:
+def wording(kind: str, rng: Rng, split: Split) -> str:
     """One of a kind's wordings, its places still open."""
-    return KINDS[kind].wordings[int(rng.integers(len(KINDS[kind].wordings)))]
+    wordings = KINDS[kind].tested if split == "held_out" else KINDS[kind].wordings
+    return wordings[int(rng.integers(len(wordings)))]
 
 
 def a(word: str) -> str:
@@ -39,7 +58,7 @@ def ask(kind: str, v: View, rng: Rng) -> Question | None:
     if asked is None:
         return None
     words, answer = asked
-    text = wording(kind, rng)
+    text = wording(kind, rng, v.split)
     articles = {f"a_{key}": a(value) for key, value in words.items()}
     return Question(kind, text.format(**words, **articles), answer)
 
@@ -53,30 +72,41 @@ def exercise(kind: str, v: View, rng: Rng, most: int = 6) -> Question | None:
     told = {" ".join(words.values()): answer for words, answer in asked}
     if not told:
         return None
-    text = wording(kind, rng).format_map(defaultdict(lambda: "..."))
+    text = wording(kind, rng, v.split).format_map(defaultdict(lambda: "..."))
     return Question("exercise", text, " . ".join(f"{words} {answer}" for words, answer in told.items()))
 
 
-def draw(v: View, rng: Rng, exercises: float) -> Question:
-    """A question of a kind drawn by weight among those that apply; `exercises` is their share, where the kind has one."""
+def follow_ups(v: View, rng: Rng) -> list[Question]:
+    """Every turn of a dialogue but its first, each with what was said before it; none where nothing can be spoken of."""
+    turns = dialogues.dialogue(v, rng, v.split == "held_out")
+    return [Question(FOLLOW_UP, *turn, earlier=tuple(turns[:at])) for at, turn in enumerate(turns) if at]
+
+
+def draw(v: View, rng: Rng, exercises: float, kinds: tuple[str, ...] = tuple(KINDS)) -> Question:
+    """One of these kinds, drawn by weight among those that apply; `exercises` is their share, where the kind has one."""
+    weights = np.array([KINDS[kind].weight for kind in kinds])
     while True:
-        kind = NAMES_OF_KINDS[int(rng.choice(len(KINDS), p=WEIGHTS))]
+        if "first" in kinds and rng.random() < FOLLOW_UPS and (asked := follow_ups(v, rng)):
+            return asked[int(rng.integers(len(asked)))]
+        kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
         question = (exercise(kind, v, rng) if rng.random() < exercises else None) or ask(kind, v, rng)
         if question is None or (question.answer == NO_QUESTION and rng.random() < EASY):
             continue
         return question
 
 
-def every(script: Script, until_s: float, rng: Rng, split: Split) -> list[Question]:
-    """One question of each kind that applies."""
+def every(script: Script, until_s: float, rng: Rng, split: Split, kinds: Iterable[str] = KINDS) -> list[Question]:
+    """One question of each of these kinds that applies."""
     v = view(script, until_s, split)
-    return [question for kind in KINDS if (question := ask(kind, v, rng)) is not None]
+    return [question for kind in kinds if (question := ask(kind, v, rng)) is not None]
 
 
 def corpus(count: int, seed: int) -> list[str]:
     """Texts to learn a tokenizer from: all wordings and all the words of the world, as often as it takes."""
     rng = np.random.default_rng(seed)
-    words = [*COLOURS, *SHAPES, *MOTIONS, *SOUNDS, *CARD_WORDS, *DIGITS, *OBJECTS, *NAMES, *COUNTS, "nothing yes no question"]
+    words = [*COLOURS, *SHAPES, *MOTIONS, *SIZES, *SIDES, *SOUNDS, *CARD_WORDS, *DIGITS, *OBJECTS, *NAMES, *COUNTS]
+    words += ["nothing", "yes", "no", "question"]
     wordings = [w for kind in KINDS.values() for w in kind.wordings] + list(SPOKEN_FORMS) + list(SAYINGS)
+    wordings += [w for followed in dialogues.FOLLOWED for w in followed.wordings]
     texts = [text.split("{")[0] + " " + " ".join(rng.choice(words, 4)) + " " + text.split("}")[-1] for text in wordings]
     return [texts[i % len(texts)] if i % 2 else " ".join(rng.choice(words, 5)) for i in range(count)] + wordings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from favor_stream.aveb.lexicon import SIDES, SIZES
 from favor_stream.aveb.picture import place
 from favor_stream.aveb.script import Noise, Script, Thing
 from favor_stream.records import SLICE_S
@@ -12,6 +13,7 @@ PICTURE_AT_S = 0.25  # where in its slice a picture is taken
 EMIT_DELAY_S = 0.08  # a word counts as heard this long after it ended
 SPOKEN_WORDS = 2  # that one slice can hold; a third is heard with the next slice
 LEAST_SOUND_S = 0.15  # of a slice that a noise must fill to belong to it
+LARGE = 0.155  # radius from which a thing is large, 0..1 of the picture's height
 WINDOW = 10  # slices; motion can only be seen by comparing pictures inside one window
 
 
@@ -20,6 +22,8 @@ class SeenThing:
     colour: str
     shape: str
     motion: str | None  # None while it cannot be known yet
+    size: str = "large"
+    side: str = "middle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,26 @@ def in_view(script: Script, at_s: float) -> list[tuple[Thing, tuple[float, float
 
 def truth(script: Script, k: int, spoken: tuple[str, ...]) -> SliceTruth:
     at_s = picture_s(k)
-    things = [t for t, _ in in_view(script, at_s)[:2]]
-    seen = (SeenThing(t.colour, t.shape, t.motion if k % WINDOW and t.start_s <= at_s - SLICE_S else None) for t in things)
+    seen = (seen_thing(t, x, k) for t, (x, _) in in_view(script, at_s)[:2])
     words = [c.word for c in script.cards if c.start_s <= at_s < c.end_s]
     heard = [n for n in script.noises if filled(n, k) >= LEAST_SOUND_S]
     began = tuple(n.kind for n in heard if filled(n, k - 1) < LEAST_SOUND_S)
     return SliceTruth(tuple(seen), words[0] if words else None, tuple(n.kind for n in heard), began, spoken)
+
+
+def seen_thing(thing: Thing, x: float, k: int) -> SeenThing:
+    """What the picture of slice `k` tells of a thing whose centre is at `x` in it."""
+    is_known = k % WINDOW and thing.start_s <= picture_s(k) - SLICE_S
+    return SeenThing(thing.colour, thing.shape, thing.motion if is_known else None, size(thing), side(x))
+
+
+def size(thing: Thing) -> str:
+    return SIZES[thing.size >= LARGE]
+
+
+def side(x: float) -> str:
+    """Which third of the picture; `x` in 0..1 of its width."""
+    return SIDES[min(2, max(0, int(3 * x)))]
 
 
 def filled(noise: Noise, k: int) -> float:

@@ -21,6 +21,7 @@ class View:
     utterances: tuple[str, ...]  # the last one perhaps cut short
     now: SliceTruth
     split: Split
+    until_s: float
 
     @property
     def heard_kinds(self) -> list[str]:
@@ -37,29 +38,31 @@ class View:
         return found[0] if len(found) == 1 else None
 
 
-def view(script: Script, until_s: float, split: Split, truths: list[SliceTruth] | None = None) -> View:
-    """The script as it stands after the slices up to `until_s`."""
-    count = int(until_s / SLICE_S)
-    truths = truths or slices(script)
-    said = [word for t in truths[:count] for word in t.spoken]
-    utterances = []
+def view(script: Script, until_s: float, split: Split, since_s: float = 0.0) -> View:
+    """The script as it stands after the slices up to `until_s`, to one who has forgotten those before `since_s`."""
+    count, forgotten = int(until_s / SLICE_S), int(since_s / SLICE_S)
+    truths = slices(script)
+    lost, said = (sum(len(t.spoken) for t in truths[:end]) for end in (forgotten, count))
+    utterances, at = [], 0
     for utterance in script.utterances:
-        part, said = said[: len(utterance.words)], said[len(utterance.words) :]
-        if part:
-            utterances.append(" ".join(part))
+        if part := utterance.words[max(0, lost - at) : max(0, said - at)]:
+            utterances.append(" ".join(word.text for word in part))
+        at += len(utterance.words)
     return View(
-        tuple(t for t in script.things if pictured(t, count)),
-        tuple(n for n in script.noises if n.start_s + LEAST_SOUND_S <= until_s - 0.05),
-        tuple(c for c in script.cards if pictured(c, count)),
+        tuple(t for t in script.things if pictured(t, count, forgotten)),
+        tuple(n for n in script.noises if n.start_s + LEAST_SOUND_S <= until_s - 0.05 and n.end_s - LEAST_SOUND_S >= since_s),
+        tuple(c for c in script.cards if pictured(c, count, forgotten)),
         tuple(utterances),
         truths[count - 1],
         split,
+        count * SLICE_S,
     )
 
 
-def pictured(item: Thing | Card, count: int) -> bool:
-    """Whether one of the first `count` pictures shows it."""
-    return first_picture(item) < count and picture_s(first_picture(item)) < item.end_s
+def pictured(item: Thing | Card, count: int, since: int = 0) -> bool:
+    """Whether one of the first `count` pictures shows it, of those from number `since` on."""
+    first = max(since, first_picture(item))
+    return first < count and picture_s(first) < item.end_s
 
 
 def first_picture(item: Thing | Card) -> int:

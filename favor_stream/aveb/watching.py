@@ -10,15 +10,17 @@ from pathlib import Path
 
 from favor_stream.aveb import world
 from favor_stream.aveb.alarms import BEFORE_S, Observed, Score, Span, judged
-from favor_stream.aveb.evaluation import FIRST_SEED, film
+from favor_stream.aveb.evaluation import FIRST_SEED
 from favor_stream.aveb.lexicon import COLOURS, SHAPES, SOUNDS
 from favor_stream.aveb.script import Script
+from favor_stream.aveb.staged import Scene
 from favor_stream.capture import open_source
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.records import SLICE_S, Slice, Watch
 from favor_stream.ring import Ring
 from favor_stream.session import Session, load_session
+from favor_stream.sheet import VERDICTS
 from favor_stream.watches import BACK_S
 
 TASK = "watches"  # as `eval --tasks` calls it
@@ -76,7 +78,7 @@ def observe(config: Config, minutes: int, seed: int) -> Observed:
         for name, there in spans(script, start_s).items():
             true.get(name, []).extend(there)
         empty += [] if script.things or script.noises else [Span(start_s + BEFORE_S, start_s + CLIP_S)]
-        observer.see(film(script))
+        observer.see(Scene(script).played())
         print(f"\rminute {round(observer.session.heard_until_s / 60)}/{minutes}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return Observed(observer.watches, observer.chances, true, empty)
@@ -123,8 +125,7 @@ def run(config: Config, minutes: int, seed: int, json_out: bool) -> None:
         ("the same, where nothing happens", f"{found.false_per_empty_hour:.2f}", "<= 1", found.false_per_empty_hour <= 1),
     ]
     print(f"| {found.watches} watches over {found.minutes:.0f} minutes | | goal | |\n|---|--:|--:|---|")
-    verdict = {True: "reached", False: "missed", None: ""}
-    print("\n".join(f"| {what} | {value} | {goal} | {verdict[is_reached]} |" for what, value, goal, is_reached in rows))
+    print("\n".join(f"| {what} | {value} | {goal} | {VERDICTS[is_reached]} |" for what, value, goal, is_reached in rows))
 
 
 def calibrate(observed: Observed, picture: Path | None) -> None:

@@ -31,6 +31,7 @@ from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
 Timed = Callable[[str, float, str, int, int, float, float], Utterance]
 STREAMS = {"training": 8, "held_out": 9, "symbolic": 10}  # of random numbers: equal seeds have nothing in common across splits
+RADII = (0.11, 0.14, 0.17, 0.21)  # small things from, to; large things from, to; 0..1 of the picture's height
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]
 
@@ -61,14 +62,7 @@ def draw(
 
 def things(rng: np.random.Generator, duration_s: float, split: Split, density: float, odd: float) -> tuple[Thing, ...]:
     """Mostly one in view at a time; two at once keep to their halves of the picture."""
-    pairs = [PAIRS[i] for i in rng.permutation(len(PAIRS))] if split == "held_out" else []
-    if split == "held_out":  # unseen pairs come first about half of the time
-        pairs.sort(key=lambda p: rng.random() + 0.45 * (p in HELD_OUT_PAIRS))  # they are taken from the end
-    else:
-        allowed = TRAINING_PAIRS if split == "training" else PAIRS
-        pairs = [allowed[i] for i in rng.permutation(len(allowed))]
-    if odd:
-        pairs = [oddly(rng, pair) if rng.random() < odd else pair for pair in pairs]
+    pairs = shuffled(rng, split, odd)
     out: list[Thing] = []
     at_s = rng.exponential(1.0 / density)
     while at_s < duration_s - 0.75 and pairs:
@@ -84,6 +78,15 @@ def things(rng: np.random.Generator, duration_s: float, split: Split, density: f
     return tuple(t for t in out if t.start_s < duration_s - 0.5)
 
 
+def shuffled(rng: np.random.Generator, split: Split, odd: float = 0.0) -> list[tuple[str, str]]:
+    """Pairs of colour and shape, to be taken from the end; in held-out clips unseen ones come first about half of the time."""
+    allowed = TRAINING_PAIRS if split == "training" else PAIRS
+    pairs = [allowed[i] for i in rng.permutation(len(allowed))]
+    if split == "held_out":
+        pairs.sort(key=lambda p: rng.random() + 0.45 * (p in HELD_OUT_PAIRS))
+    return [oddly(rng, pair) if rng.random() < odd else pair for pair in pairs] if odd else pairs
+
+
 def oddly(rng: np.random.Generator, pair: tuple[str, str]) -> tuple[str, str]:
     """The pair with another colour or another shape, one that has no name; no colour near a held-out pair's."""
     if rng.random() < 0.5:
@@ -97,7 +100,7 @@ def oddly(rng: np.random.Generator, pair: tuple[str, str]) -> tuple[str, str]:
 
 def thing(rng: np.random.Generator, pair: tuple[str, str], start_s: float, end_s: float, half: int | None) -> Thing:
     """Somewhere in the middle band; `half` 0 or 1 keeps it left or right, and then it does not move sideways."""
-    size = float(rng.uniform(0.12, 0.2))
+    size = float(np.interp(rng.random(), (0.0, 0.5, 0.5, 1.0), RADII))
     motion = str(rng.choice(MOTIONS if half is None else ("still", "up", "down")))
     reach = {"left": (0.5, 0.85), "right": (0.15, 0.5)}.get(motion, (0.2, 0.8))
     x = float(rng.uniform(*reach)) if half is None else float(rng.uniform(0.18, 0.32) + 0.5 * half)
@@ -111,17 +114,22 @@ def thing(rng: np.random.Generator, pair: tuple[str, str], start_s: float, end_s
 
 def cards(rng: np.random.Generator, duration_s: float, split: Split, density: float) -> tuple[Card, ...]:
     """Printed words at the top or bottom, one at a time."""
-    fonts = HELD_OUT_FONTS if split == "held_out" else [i for i in range(len(FONTS)) if i not in HELD_OUT_FONTS]
     words = [CARD_WORDS[i] for i in rng.permutation(len(CARD_WORDS))]
     out = []
     at_s = rng.exponential(9.0 / density)
     while at_s < duration_s - 1.0 and words:
         end_s = at_s + float(rng.uniform(1.5, 4.0))
-        y = float(rng.choice([0.12, 0.88]) + rng.uniform(-0.02, 0.02))
-        look = (float(rng.uniform(0.1, 0.14)), int(rng.choice(fonts)), float(rng.uniform(-0.1, 0.1)), bool(rng.random() < 0.5))
-        out.append(Card(words.pop(), at_s, end_s, float(rng.uniform(0.35, 0.65)), y, *look))
+        out.append(card(rng, words.pop(), at_s, end_s, split))
         at_s = end_s + 0.5 + rng.exponential(7.0 / density)
     return tuple(out)
+
+
+def card(rng: np.random.Generator, word: str, start_s: float, end_s: float, split: Split) -> Card:
+    """At the top or at the bottom, in one of the split's fonts."""
+    fonts = HELD_OUT_FONTS if split == "held_out" else [i for i in range(len(FONTS)) if i not in HELD_OUT_FONTS]
+    y = float(rng.choice([0.12, 0.88]) + rng.uniform(-0.02, 0.02))
+    look = (float(rng.uniform(0.1, 0.14)), int(rng.choice(fonts)), float(rng.uniform(-0.1, 0.1)), bool(rng.random() < 0.5))
+    return Card(word, start_s, end_s, float(rng.uniform(0.35, 0.65)), y, *look)
 
 
 def noises(rng: np.random.Generator, duration_s: float, density: float) -> tuple[Noise, ...]:
@@ -136,20 +144,14 @@ def noises(rng: np.random.Generator, duration_s: float, density: float) -> tuple
 
 
 def utterances(rng: np.random.Generator, duration_s: float, split: Split, density: float, timed: Timed) -> tuple[Utterance, ...]:
-    """Sayings, one after the other, and now and then a spoken question that ends the clip's speech.
-
-    Each training voice belongs to people of many sizes; held-out voices are left as they are.
-    """
-    voices = HELD_OUT_VOICES if split == "held_out" else TRAINING_VOICES
+    """Sayings, one after the other, and now and then a spoken question that ends the clip's speech."""
     out: list[Utterance] = []
     at_s = 0.2 + rng.exponential(3.0 / density)
     asks = rng.random() < (0.7 if split == "symbolic" else 0.35)
     while at_s < duration_s - 1.5:
         last = asks and at_s > duration_s - 6
         text = spoken_question(rng) if last else saying(rng)
-        voice = (str(rng.choice(voices)), int(rng.integers(125, 171)), int(rng.integers(20, 81)), float(rng.uniform(0.25, 0.8)))
-        tract = 1.0 if split == "held_out" else int(rng.integers(28, 37)) / 32
-        spoken = timed(text, at_s, *voice, tract)
+        spoken = timed(text, at_s, *voice(rng, split))
         if spoken.end_s > duration_s - 0.3:
             break
         out.append(spoken)
@@ -157,6 +159,17 @@ def utterances(rng: np.random.Generator, duration_s: float, split: Split, densit
             break
         at_s = spoken.end_s + 0.5 + rng.exponential(4.5 / density)
     return tuple(out)
+
+
+def voice(rng: np.random.Generator, split: Split) -> tuple[str, int, int, float, float]:
+    """Who speaks, how fast (words a minute), how high (0..99), how loud and with how long a vocal tract.
+
+    Each training voice belongs to people of many sizes; held-out voices are left as they are.
+    """
+    voices = HELD_OUT_VOICES if split == "held_out" else TRAINING_VOICES
+    who = str(rng.choice(voices))
+    how = int(rng.integers(125, 171)), int(rng.integers(20, 81)), float(rng.uniform(0.25, 0.8))
+    return who, *how, 1.0 if split == "held_out" else int(rng.integers(28, 37)) / 32
 
 
 def saying(rng: np.random.Generator) -> str:

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from favor_stream.bench.rows import Row, figure
 from favor_stream.errors import DeviceError
-
-STYLE = "body{font:15px system-ui;margin:2em auto;max-width:60em}td,th{padding:.2em .8em;border-bottom:1px solid;text-align:left}"
-VERDICTS = {True: "reached", False: "missed", None: ""}
+from favor_stream.sheet import STYLE, VERDICTS
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from favor_stream.errors import ConfigError
@@ -60,6 +60,8 @@ class FusionConfig:
     causal: bool = True  # False: no causal self-attention (ablation)
     synchronised: bool = True  # False: picture and sound tokens lie side by side instead of being paired (ablation)
     tokens: int = 32  # per slice and modality; the shorter one is padded with zeros
+    joint: bool = True  # False: a Q-Former for pictures and one for sound, their outputs side by side (ablation)
+    picture_every: int = 1  # slices, counted from the window's first; those between have no picture (ablation)
 
     def __post_init__(self) -> None:
         if len(self.queries) != len(self.resolutions) or set(self.resolutions) - {1, self.slices_per_window}:
@@ -67,9 +69,9 @@ class FusionConfig:
                 f"resolutions {self.resolutions} with queries {self.queries}: write 1 and/or {self.slices_per_window} "
                 "(slices_per_window), and one number of queries for each"
             )
-        if self.mask_direction == "future" and 1 in self.resolutions:
+        if not (self.joint or self.synchronised):
             raise ConfigError(
-                "mask_direction 'future' with resolution 1: a slice is not final before its window closes; drop resolution 1"
+                "joint and synchronised are both false: two Q-Formers have nothing to pair; set one of them to true"
             )
 
     @property
@@ -81,6 +83,22 @@ class FusionConfig:
     def slice_tokens(self) -> int:
         """Tokens of one slice inside the Q-Former."""
         return self.tokens if self.synchronised else 2 * self.tokens
+
+    @property
+    def output_width(self) -> int:
+        """Width of a query's output."""
+        return self.hidden if self.joint else 2 * self.of_one_sense.hidden
+
+    @property
+    def of_one_sense(self) -> FusionConfig:
+        """One of two Q-Formers: three quarters as wide, so that both have about as many parameters as the joint one."""
+        hidden, mlp = self.hidden * 3 // 4, self.mlp * 3 // 4
+        return replace(self, joint=True, width=self.width // 2, hidden=hidden, mlp=mlp)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a slice's tokens come with its window's: under the `future` mask none is final before."""
+        return self.mask_direction == "future"
 
     def queries_of(self, resolution: int) -> int:
         return dict(zip(self.resolutions, self.queries, strict=True)).get(resolution, 0)

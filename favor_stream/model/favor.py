@@ -19,7 +19,7 @@ from favor_stream.model.audio import AudioEncoder, AudioState
 from favor_stream.model.config import LlmConfig, ModelConfig
 from favor_stream.model.lora import add_lora
 from favor_stream.model.paper import EvaVision, RollingWhisper, WhisperState
-from favor_stream.model.qformer import CausalQFormer, WindowState
+from favor_stream.model.qformer import CausalQFormer, Outputs, SeparateQFormers, WindowState
 from favor_stream.model.sync import synchronise
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.records import SLICE_SAMPLES
@@ -59,11 +59,15 @@ class Fusion(nn.Module):
         c = self.config = config.fusion
         self.from_vision = nn.Linear(config.vision.width, c.width) if config.vision.width != c.width else nn.Identity()
         self.from_audio = nn.Linear(config.audio.width, c.width)
-        self.qformer = CausalQFormer(c)
-        self.to_llm = nn.ModuleList(nn.Linear(c.hidden, config.llm.width) for _ in c.resolutions)
+        # What asks for more than steps and read-outs (a graph) is for joint ones only.
+        self.qformer = CausalQFormer(c) if c.joint else cast(CausalQFormer, SeparateQFormers(c))
+        self.to_llm = nn.ModuleList(nn.Linear(c.output_width, config.llm.width) for _ in c.resolutions)
 
-    def pair(self, pictures: Tensor, sounds: Tensor) -> Tensor:
-        """[B, S, 32, Dv] and [B, S, 25, Da] -> [B, S, N, W]"""
+    def pair(self, pictures: Tensor, sounds: Tensor, first: int = 0) -> Tensor:
+        """[B, S, 32, Dv] and [B, S, 25, Da] -> [B, S, N, W]; `first` is the place in the window of the first slice."""
+        if self.config.picture_every > 1:
+            place = torch.arange(first, first + pictures.shape[1], device=pictures.device)
+            pictures = pictures * (place % self.config.picture_every == 0)[:, None, None]
         return synchronise(self.from_vision(pictures), self.from_audio(sounds), self.config.tokens, self.config.synchronised)
 
     def project(self, outputs: Tensor, resolution: int) -> Tensor:
@@ -130,20 +134,20 @@ class Favor(nn.Module):
     @torch.inference_mode()
     def fuse(self, seen: Tensor, heard: Tensor, state: FavorState) -> tuple[Tensor, FavorState]:
         """The second half: the slice joins its window in the Q-Former; tokens and state as `step` returns them."""
-        pairs = self.fusion.pair(seen[:, None], heard[:, None])[:, 0]
+        pairs = self.fusion.pair(seen[:, None], heard[:, None], state.window.slices)[:, 0]
         final, window = self.fusion.qformer.step(pairs, state.window)
-        resolutions = ([1] if self.config.fusion.queries_of(1) else []) + [self.config.fusion.slices_per_window]
-        tokens = [self.fusion.project(x, resolution) for x, resolution in zip(final, resolutions, strict=False)]
-        nothing = pairs.new_zeros(len(pairs), 0, self.config.llm.width)
-        return torch.cat([nothing, *tokens], 1), FavorState(state.audio, window)
+        return self.told(final, len(pairs)), FavorState(state.audio, window)
 
     @torch.inference_mode()
     def read_out(self, state: FavorState) -> Tensor:
         """Anytime read-out: the open window's provisional tokens [B, Q, D]; Q = 0 when no window is open."""
-        c = self.config.fusion
-        if state.window.slices == 0 or not c.queries_of(c.slices_per_window):
-            return self.projection.new_zeros(state.audio.sound.shape[0], 0, self.config.llm.width)
-        return self.fusion.project(self.fusion.qformer.read_out(state.window), c.slices_per_window)
+        provisional = self.fusion.qformer.read_out(state.window) if state.window.slices else {}
+        return self.told(provisional, state.audio.sound.shape[0])
+
+    def told(self, outputs: Outputs, batch: int) -> Tensor:
+        """Query outputs [B, n, D] of each resolution -> LLM tokens [B, n, D], one behind the other."""
+        nothing = self.projection.new_zeros(batch, 0, self.config.llm.width)
+        return torch.cat([nothing, *(self.fusion.project(x, resolution) for resolution, x in outputs.items())], 1)
 
     @torch.inference_mode()
     def perceive(self, pictures: Tensor, sound: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from favor_stream.model.attention import Attention
 from favor_stream.model.config import FusionConfig
 
+Memory = list[tuple[Tensor, Tensor]]  # per layer keys and values that queries read [B, heads, T, d]
+Outputs = dict[int, Tensor]  # of the queries, for each resolution
+
 
 @dataclass(slots=True)
 class WindowState:
@@ -90,18 +93,17 @@ class CausalQFormer(nn.Module):
             raw=place.new_zeros(batch, 0, c.pair_width) if c.mask_direction == "future" else None,
         )
 
-    def step(self, pairs: Tensor, state: WindowState) -> tuple[list[Tensor], WindowState]:
-        """One slice [B, N, W] enters the window -> tokens that are now final, [B, Q, D] for each read-out, and the state.
+    def step(self, pairs: Tensor, state: WindowState) -> tuple[Outputs, WindowState]:
+        """One slice [B, N, W] enters the window -> what is now final, [B, n, D] for each resolution, and the state.
 
-        A slice's own read-out comes at once, the window's when its last slice has come; then the window is new.
+        A slice's own read-out comes at once, or where it has to wait with the window's, when the last slice has come; then the
+        window is new.
         """
-        entered = self.enter(pairs, state)
-        final = []
-        if self.config.queries_of(1) and self.config.slices_per_window > 1:
-            final.append(self.query(1, self.span(entered, newest=1)))
-        if entered.slices == self.config.slices_per_window:
-            if self.config.queries_of(self.config.slices_per_window):
-                final.append(self.read_out(entered))
+        entered, c = self.enter(pairs, state), self.config
+        own = c.queries_of(1) and c.slices_per_window > 1 and not c.waits
+        final = {1: self.query(1, self.span(entered, newest=1))} if own else {}
+        if entered.slices == c.slices_per_window:
+            final |= self.read_out(entered)
             entered = self.start(pairs.shape[0])
         return final, entered
 
@@ -120,11 +122,13 @@ class CausalQFormer(nn.Module):
             read.append(extend(readable, layer.cross.remember(layer.mix(x, *kept, None))))
         return WindowState(state.slices + 1, causal, read, None)
 
-    def read_out(self, state: WindowState) -> Tensor:
-        """The window's queries over the slices so far: [B, Q, D]. Provisional before the window is full (anytime read-out)."""
-        return self.query(self.config.slices_per_window, self.span(state, newest=state.slices))
+    def read_out(self, state: WindowState) -> Outputs:
+        """What the window tells of its slices so far, as `step` returns it; provisional until it is full (anytime read-out)."""
+        c, memory = self.config, self.span(state, newest=state.slices)
+        owed = [resolution for resolution in sorted(c.resolutions) if c.waits or resolution == c.slices_per_window]
+        return {resolution: self.told(resolution, memory, state.slices).flatten(1, -2) for resolution in owed}
 
-    def span(self, state: WindowState, newest: int) -> list[tuple[Tensor, Tensor]]:
+    def span(self, state: WindowState, newest: int) -> Memory:
         """Per layer the keys and values of the window's newest slices."""
         if state.raw is not None:  # every slice may still look ahead, so nothing could be kept
             mask = self.mask(state.slices).to(state.raw.device)
@@ -136,7 +140,7 @@ class CausalQFormer(nn.Module):
         mixed = layer.mix(x, *layer.causal.remember(x), mask) if layer.causal is not None else x
         return layer.cross.remember(mixed)
 
-    def query(self, resolution: int, memory: list[tuple[Tensor, Tensor]], mask: Tensor | None = None) -> Tensor:
+    def query(self, resolution: int, memory: Memory, mask: Tensor | None = None) -> Tensor:
         index = self.config.resolutions.index(resolution)
         batch = memory[0][0].shape[0]
         out: Tensor = self.query_norm(self.queries[index]).expand(batch, -1, -1)
@@ -151,24 +155,67 @@ class CausalQFormer(nn.Module):
             return at[:, None] >= at[None]
         return at[:, None] <= at[None]
 
-    def forward(self, pairs: Tensor) -> dict[int, Tensor]:
+    def forward(self, pairs: Tensor) -> Outputs:
         """Whole windows at once [B, S, N, W], S <= slices_per_window: the offline definition, and what training runs.
 
         Returns for each resolution its outputs: the window's [B, Q, D], the slices' [B, S, Q, D].
         """
-        batch, slices = pairs.shape[:2]
+        slices = pairs.shape[1]
         x = self.norm(pairs).flatten(1, 2)
         x = x + self.place[: x.shape[1]]
         mask = self.mask(slices).to(x.device)
         memory = [self.look(layer, x, mask) for layer in self.stack]
-        out = {}
-        for resolution in self.config.resolutions:
-            if resolution == self.config.slices_per_window:
-                out[resolution] = self.query(resolution, memory)
-            else:
-                each = [tuple(by_slice(part, slices) for part in pair) for pair in memory]
-                out[resolution] = self.query(resolution, each).unflatten(0, (batch, slices))  # type: ignore[arg-type]
-        return out
+        return {resolution: self.told(resolution, memory, slices) for resolution in self.config.resolutions}
+
+    def told(self, resolution: int, memory: Memory, slices: int) -> Tensor:
+        """A read-out of a window of so many slices: the window's [B, Q, D], the slices' [B, S, Q, D]."""
+        if resolution == self.config.slices_per_window:
+            return self.query(resolution, memory)
+        each = [(by_slice(key, slices), by_slice(value, slices)) for key, value in memory]
+        return self.query(resolution, each).unflatten(0, (-1, slices))
+
+
+@dataclass(slots=True)
+class SeparateState:
+    """The open window as each of two Q-Formers has it."""
+
+    seeing: WindowState
+    hearing: WindowState
+
+    @property
+    def slices(self) -> int:
+        return self.seeing.slices
+
+
+class SeparateQFormers(nn.Module):
+    """An ablation with the interface of `CausalQFormer`: one reads the pictures' half of each pair and one the sound's.
+
+    A query of the one and a query of the other make one output, side by side; neither knows what the other has read.
+    """
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.seeing, self.hearing = CausalQFormer(config.of_one_sense), CausalQFormer(config.of_one_sense)
+
+    def start(self, batch: int = 1) -> SeparateState:
+        return SeparateState(self.seeing.start(batch), self.hearing.start(batch))
+
+    def step(self, pairs: Tensor, state: SeparateState) -> tuple[Outputs, SeparateState]:
+        seen, heard = pairs.chunk(2, -1)
+        one, seeing = self.seeing.step(seen, state.seeing)
+        other, hearing = self.hearing.step(heard, state.hearing)
+        return side_by_side(one, other), SeparateState(seeing, hearing)
+
+    def read_out(self, state: SeparateState) -> Outputs:
+        return side_by_side(self.seeing.read_out(state.seeing), self.hearing.read_out(state.hearing))
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        seen, heard = pairs.chunk(2, -1)
+        return side_by_side(self.seeing(seen), self.hearing(heard))
+
+
+def side_by_side(one: Outputs, other: Outputs) -> Outputs:
+    return {resolution: torch.cat([x, other[resolution]], -1) for resolution, x in one.items()}
 
 
 def extend(kept: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from favor_stream.aveb import questions, truth, world
+from favor_stream.aveb import questions, scenes, truth, world
 from favor_stream.aveb.picture import picture
 from favor_stream.aveb.questions import Question
+from favor_stream.aveb.scenes import SETTINGS, Wish
 from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.soundtrack import soundtrack
+from favor_stream.aveb.staged import Scene
 from favor_stream.aveb.view import view
 from favor_stream.records import SLICE_S
 from favor_stream.training import labels
@@ -26,6 +28,8 @@ from favor_stream.training import labels
 SHARD = 50  # clips that one worker makes at a time; the last shard may have fewer
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
+LONG = 40  # slices, from which on every memory is of a film
+EVICTED = 0.15  # of the longer memories have forgotten their first windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Clips:
     sound: NDArray[np.int16]  # [clips, slices x 8000]
     rows: NDArray[np.int16]  # [clips, slices, labels.WIDTH]
     scripts: list[Script]
+    settings: list[str]  # of `scenes`
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class Plan:
     density: float  # how much happens, against the world's own pace
     pictures: bool = True
     odd: float = 0.0  # share of things whose colour or shape has no name
+    shares: tuple[tuple[str, float], ...] = (("film", 1.0),)  # settings of `scenes`, and how many of the clips each gets
+
+
+SHARES = np.array([setting.share for setting in SETTINGS.values()]) / sum(setting.share for setting in SETTINGS.values())
 
 
 def processes(workers: int) -> ProcessPoolExecutor:
@@ -72,23 +81,37 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
         return
     tokenizer = Tokenizer.from_str(tokenizer_json)
     seeds = range(plan.seed + start, plan.seed + min(start + SHARD, plan.clips))
-    scripts = [world.draw(seed, plan.slices * SLICE_S, "training", plan.density, odd=plan.odd) for seed in seeds]
+    drawn = [planned(plan, seed) for seed in seeds]
+    scripts = [scene.script for _, scene in drawn]
     seen = [[picture(s, truth.picture_s(k)) for k in range(plan.slices)] for s in scripts] if plan.pictures else []
     np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))
-    np.save(folder / f"{start:06d}.sound.npy", np.stack([np.round(soundtrack(s) * 32767).astype(np.int16) for s in scripts]))
+    np.save(folder / f"{start:06d}.sound.npy", np.stack([samples(scene) for _, scene in drawn]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])
-    path.with_suffix(".part").write_bytes(pickle.dumps((scripts, rows)))
+    path.with_suffix(".part").write_bytes(pickle.dumps((scripts, [setting for setting, _ in drawn], rows)))
     path.with_suffix(".part").rename(path)  # a shard counts only when whole
+
+
+def planned(plan: Plan, seed: int) -> tuple[str, Scene]:
+    """The setting and the scene of a clip."""
+    names, shares = zip(*plan.shares, strict=True)
+    setting = str(np.random.default_rng(seed).choice(names, p=np.array(shares) / sum(shares)))
+    wish = Wish(seed, plan.slices * SLICE_S, "training", density=plan.density, odd=plan.odd)
+    return setting, scenes.draw(setting, wish)
+
+
+def samples(scene: Scene) -> NDArray[np.int16]:
+    """What is heard of a scene."""
+    return np.round(soundtrack(scene.script) * 32767 * scene.is_heard).astype(np.int16)
 
 
 def shards(folder: Path) -> Iterator[Clips]:
     """The clips of a folder, shard by shard."""
     for path in sorted(folder.glob("*.pickle")):
-        scripts, rows = pickle.loads(path.read_bytes())
+        scripts, settings, rows = pickle.loads(path.read_bytes())
         pictures = np.load(path.with_suffix(".pictures.npy"), mmap_mode="r")
         if not len(pictures):
             rows[..., : labels.SOUND] = 0  # what is in the script and was never pictured is not in view
-        yield Clips(pictures, np.load(path.with_suffix(".sound.npy"), mmap_mode="r"), rows, scripts)
+        yield Clips(pictures, np.load(path.with_suffix(".sound.npy"), mmap_mode="r"), rows, scripts, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +120,27 @@ class Sample:
 
     rows: NDArray[np.int16]  # [slices, labels.WIDTH]
     asked: tuple[Question, ...]
+    forgotten: int = 0  # slices, from the first on; whole windows
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How questions about a clip are drawn."""
+
+    number: int
+    setting: str = "film"
+    split: Split = "training"
+    exercises: float = EXERCISES
 
 
 def sample(
-    script: Script,
-    rows: NDArray[np.int16],
-    until: int,
-    asked: int,
-    rng: np.random.Generator,
-    split: Split = "training",
-    exercises: float = EXERCISES,
+    script: Script, rows: NDArray[np.int16], until: int, asking: Asking, rng: np.random.Generator, forgotten: int = 0
 ) -> Sample:
-    """`asked` questions about the first `until` slices of a clip."""
-    v = view(script, until * SLICE_S, split)
-    return Sample(rows[:until], tuple(questions.draw(v, rng, exercises) for _ in range(asked)))
+    """Questions about the first `until` slices of a clip, but for those that are forgotten."""
+    v = view(script, until * SLICE_S, asking.split, forgotten * SLICE_S)
+    kinds = SETTINGS[asking.setting].kinds
+    asked = (questions.draw(v, rng, asking.exercises, kinds) for _ in range(asking.number))
+    return Sample(rows[:until], tuple(asked), forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +164,12 @@ def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: 
     out = []
     for at in range(start, start + 100):
         slices = int(rng.choice(lesson.lengths))
-        script = world.draw(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", rng.uniform(0.7, 3.0), world.guessed)
+        setting = "film" if slices > LONG else str(rng.choice(list(SETTINGS), p=SHARES))
+        wish = Wish(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", world.guessed, rng.uniform(0.7, 3.0))
+        script = scenes.draw(setting, wish).script
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        out.append(sample(script, rows, until, asked, rng, "symbolic", lesson.exercises))
+        forgotten = truth.WINDOW * int(rng.integers(until // truth.WINDOW + 1)) if rng.random() < EVICTED else 0
+        asking = Asking(asked, setting, "symbolic", lesson.exercises)
+        out.append(sample(script, rows, until, asking, rng, forgotten if forgotten < until else 0))
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
-from favor_stream.training import bank
+from favor_stream.training import bank, labels
 from favor_stream.training.language import Lessons, answering
 from favor_stream.training.loop import Run, Stage, faster, keep
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
 TETHER = 0.3  # weight of the oracle's tokens in joint training
+MOTION = 2  # among the labels of a thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,50 +66,74 @@ def encoded(model: Favor, shard: bank.Clips) -> tuple[Tensor, Tensor]:
 def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Encoder tokens [B, S, N, D] -> slice tokens [B, S, Q, D] and the read-out of each started window."""
     size = fusion.config.slices_per_window
-    slices, windows = [], []
-    for at in range(0, seen.shape[1], size):
-        out = fusion(seen[:, at : at + size], heard[:, at : at + size])
-        slices.append(out[1])
-        windows.append(out[size])
-    return torch.cat(slices, 1), windows
+    parts = [told(fusion, *part) for part in zip(seen.split(size, 1), heard.split(size, 1), strict=True)]
+    return torch.cat([slices for slices, _ in parts], 1), [window for _, window in parts]
 
 
-def copying(run: Run, sorts: Sequence[list[Encoded]], count: int) -> tuple[Tensor, dict[str, float]]:
+def told(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of one window: slice tokens [B, S, Q, D] and its read-out [B, Q, D], with Q = 0 where a slice is a window."""
+    size, out = fusion.config.slices_per_window, fusion(seen, heard)
+    return (out[1], out[size]) if size > 1 else (out[1][:, None], out[1][:, :0])
+
+
+def copying(
+    run: Run, sorts: Sequence[list[Encoded]], count: int, diversity: float = DIVERSITY
+) -> tuple[Tensor, dict[str, float]]:
     """How far the Q-Former's tokens are from the oracle's in a window of `count` clips of each sort, and what they tell.
 
     All sorts are in each step: at equal steps everything is learned sooner than from one sort at a time.
     """
-    size, words = run.model.config.fusion.slices_per_window, run.model.llm.model.embed_tokens.weight.detach()
+    size = run.model.config.fusion.slices_per_window
     length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
     parts = [opening(sort, count, size, length, run.rng) for sort in sorts]
-    seen, heard, rows = (torch.cat(part) for part in zip(*parts, strict=True))
+    losses, figures = [], dict[str, float]()
+    for _, alike in groupby(parts, lambda part: part[0].shape[1]):  # a clip may be shorter than a window
+        group = list(alike)
+        seen, heard, rows = (torch.cat(part) for part in zip(*group, strict=True))
+        loss, known = copied(run, seen, heard, rows, diversity)
+        losses.append(loss * len(group) / len(parts))
+        figures = known | figures
+    return torch.stack(losses).sum(), figures
+
+
+def copied(run: Run, seen: Tensor, heard: Tensor, rows: Tensor, diversity: float) -> tuple[Tensor, dict[str, float]]:
+    """The same of windows that have come equally far."""
+    rows = shown(rows, run.model.config.fusion.slices_per_window)
     with faster():
-        out = run.model.fusion(seen, heard)
-    slices, window = out[1].float(), out[size].float()
-    copy = run.oracle.copy_loss(slices, window, rows, words)
+        slices, window = (tokens.float() for tokens in told(run.model.fusion, seen, heard))
+    copy = run.oracle.copy_loss(slices, window, rows, run.model.llm.model.embed_tokens.weight.detach())
     reading, figures = run.oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))
-    loss = 20 * copy + reading + DIVERSITY * diversity_loss(window)
+    loss = 20 * copy + reading + diversity * diversity_loss(window)
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
 
 
+def shown(rows: Tensor, size: int) -> Tensor:
+    """Labels [..., S, WIDTH] from a window's start, as windows of `size` show them: in a first slice nobody knows what moves."""
+    rows = rows.clone()
+    rows[..., ::size, MOTION : labels.CARD : labels.THING_FIELDS] = 0
+    return rows
+
+
 def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """The first `length` slices of a window of `size`, of `count` clips of some shard.
+    """The first slices of a window of `size`, `length` where the clips are long enough, of `count` clips of some shard.
 
     In a film windows begin where the stream's do, for its labels tell motion as those windows show it; in speech alone anywhere.
     """
     shard = shards[int(rng.integers(len(shards)))]
-    apart = size if len(shard.clips.pictures) else 1
+    apart, length = size if len(shard.clips.pictures) else 1, min(length, shard.seen.shape[1])
     start = apart * int(rng.integers((shard.seen.shape[1] - length) // apart + 1))
     return shard.part(rng.permutation(len(shard.seen))[:count], slice(start, start + length))
 
 
-def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]]) -> None:
+def distil(run: Run, stage: Stage, sorts: Sequence[list[Encoded]], diversity: float = DIVERSITY) -> None:
     """Teach the Q-Former to write the oracle's tokens, which stand still; so do the readers that it is held to."""
     run.oracle.requires_grad_(False)
-    run.train(stage, run.model.fusion, lambda _: copying(run, sorts, 14), 2e-3, matrix_rate=0.02)
+    run.train(stage, run.model.fusion, lambda _: copying(run, sorts, 14, diversity), 2e-3, matrix_rate=0.02)
 
 
-def join(run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Encoded]], lessons: Lessons) -> None:
+def join(
+    run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Encoded]], lessons: Lessons, diversity: float = DIVERSITY
+) -> None:
     """Q-Former and LLM together, on what the encoders really give of `clips`.
 
     The LLM goes on with its last lesson meanwhile, and the Q-Former with copying from other sorts of clips: else both would
@@ -116,23 +142,25 @@ def join(run: Run, stage: Stage, clips: list[Encoded], others: Sequence[list[Enc
     whole = nn.ModuleList([run.model.fusion, run.model.llm])
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
-        loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))])
-        copied, _ = copying(run, others, 8)
-        told, _ = lessons.step(at)
-        return loss + TETHER * copied + told, figures
+        loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))], diversity)
+        copy, _ = copying(run, others, 8, diversity)
+        lesson, _ = lessons.step(at)
+        return loss + TETHER * copy + lesson, figures
 
     run.train(stage, whole, step, 4e-4, matrix_rate=0.004)
 
 
-def perceiving(run: Run, shard: Encoded) -> tuple[Tensor, dict[str, float]]:
+def perceiving(run: Run, shard: Encoded, diversity: float = DIVERSITY) -> tuple[Tensor, dict[str, float]]:
     """Questions about what is perceived of some clips, up to some moment of them."""
     total = shard.seen.shape[1]
     until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
     chosen = run.rng.permutation(len(shard.seen))[:BATCH]
-    samples = [bank.sample(shard.clips.scripts[n], shard.clips.rows[n], until, ASKED, run.rng) for n in chosen]
+    clips = shard.clips
+    asking = [bank.Asking(ASKED, clips.settings[n]) for n in chosen]
+    samples = [bank.sample(clips.scripts[n], clips.rows[n], until, a, run.rng) for n, a in zip(chosen, asking, strict=True)]
     seen, heard, _ = shard.part(chosen, slice(until))
     with faster():
         slices, windows = perceive(run.model.fusion, seen, heard)
         loss, figures = answering(run, samples, slices, windows)
     similar = torch.stack([diversity_loss(w) for w in windows]).mean()
-    return loss + DIVERSITY * similar, figures
+    return loss + diversity * similar, figures

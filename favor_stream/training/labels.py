@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SOUNDS
+from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SIDES, SIZES, SOUNDS
 from favor_stream.aveb.script import Script
 from favor_stream.aveb.truth import SPOKEN_WORDS, SliceTruth, in_view, picture_s
 from favor_stream.records import SLICE_S
@@ -17,12 +17,13 @@ from favor_stream.records import SLICE_S
 UNNAMED = -100  # a colour or shape that has no name: cross-entropy passes over it
 
 # Fields of a slice's labels, in order; 0 means none. A sound is 1 while it sounds and 2 in the slice where it begins.
-THING_FIELDS = 3  # colour, shape, motion
+THING_FIELDS = 5  # colour, shape, motion, size, side
 CARD = 2 * THING_FIELDS
 SOUND = CARD + 1
 SPOKEN = SOUND + len(SOUNDS)
 WIDTH = SPOKEN + SPOKEN_WORDS
-SIZES = [len(COLOURS) + 1, len(SHAPES) + 1, len(MOTIONS) + 1] * 2 + [len(CARD_WORDS) + 1]  # classes of the fields before SOUND
+NAMES = [list(names) for names in (COLOURS, SHAPES, MOTIONS, SIZES, SIDES) * 2 + (CARD_WORDS,)]  # of the fields before SOUND
+CLASSES = [len(names) + 1 for names in NAMES]
 
 CELL_SIZES = (len(COLOURS) + 1, len(SHAPES) + 1, len(CARD_WORDS) + 1)  # classes of a cell's colour, shape and word
 
@@ -39,6 +40,8 @@ def encode(truth: SliceTruth, tokenizer: Tokenizer) -> NDArray[np.int16]:
             number(thing.colour, COLOURS),
             number(thing.shape, SHAPES),
             MOTIONS.index(thing.motion) + 1 if thing.motion else 0,
+            SIZES.index(thing.size) + 1,
+            SIDES.index(thing.side) + 1,
         )
     row[CARD] = CARD_WORDS.index(truth.word) + 1 if truth.word else 0
     for kind in truth.sounds:

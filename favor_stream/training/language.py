@@ -35,8 +35,10 @@ def answering(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of all questions of `samples`, asked of these tokens, and the share that is answered word for word."""
     asked = talk.branches([s.asked for s in samples], run.tokenizer)
-    memory = remember(slices, windows, run.model.config.fusion.slices_per_window)
-    loss, right = talk.answer_loss(run.model, run.tokenizer, memory, asked, far)
+    fusion = run.model.config.fusion
+    memory = remember(slices, windows, fusion.slices_per_window)
+    evicted = torch.tensor([s.forgotten // fusion.slices_per_window * fusion.tokens_per_window for s in samples])
+    loss, right = talk.answer_loss(run.model, run.tokenizer, memory, asked, far, evicted)
     return loss, scores(samples, right)
 
 

@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, MOTIONS, SHAPES, SOUNDS
+from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.model.config import ModelConfig
 from favor_stream.training import labels
 
 QUERIES = 5  # a slice's tokens: left thing, right thing, card and sounds, first word, second word
 WINDOW_QUERIES = 4  # a window's: the same, the words as one
 SCALE = 0.1  # standard deviation of what is added up
-FIELDS = (list(COLOURS), list(SHAPES), list(MOTIONS)) * 2 + (CARD_WORDS,)
-TOKEN_OF_FIELD = (0, 0, 0, 1, 1, 1, 2)
+TOKEN_OF_FIELD = (0,) * labels.THING_FIELDS + (1,) * labels.THING_FIELDS + (2,)
+FIGURES = dict(zip(("colour", "shape", "motion", "size", "side", "right"), range(labels.THING_FIELDS + 1), strict=True))
+FIGURES |= {"card": labels.CARD, "word": labels.CARD + 1, "word_2": labels.CARD + 2}  # what is read, among all guesses
 
 
 class Oracle(nn.Module):
@@ -39,9 +40,9 @@ class Oracle(nn.Module):
             nn.init.eye_(linear.weight)
             return linear
 
-        self.names = [first_tokens(words, tokenizer) for words in FIELDS]
+        self.names = [first_tokens(words, tokenizer) for words in labels.NAMES]
         self.sound_names = first_tokens(list(SOUNDS), tokenizer)
-        self.fields = nn.ModuleList(role() for _ in FIELDS)
+        self.fields = nn.ModuleList(role() for _ in labels.NAMES)
         self.sounding, self.beginning, self.spoken = role(), role(), role()
         self.sounding_by, self.seen_by, self.after, self.after_next = role(), role(), role(), role()
         for turned in (self.beginning, self.sounding_by, self.seen_by, self.after, self.after_next):
@@ -49,7 +50,7 @@ class Oracle(nn.Module):
         self.new = nn.Parameter(torch.randn(width) * SCALE)
         self.window_slices = config.fusion.slices_per_window
         self.slots = nn.Parameter(torch.randn(QUERIES + WINDOW_QUERIES, width) * SCALE)
-        self.readers = nn.ModuleList(nn.Linear(width, size) for size in labels.SIZES)
+        self.readers = nn.ModuleList(nn.Linear(width, size) for size in labels.CLASSES)
         self.sound_reader = nn.Linear(width, 2 * len(SOUNDS))
         self.spoken_reader = nn.Linear(width, config.llm.vocabulary)
 
@@ -68,11 +69,11 @@ class Oracle(nn.Module):
         sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
         heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
         there = pairs(rows)[..., :1] != 0  # [..., S, 2, 1]
-        things = torch.stack([fields[0] + fields[1], fields[3] + fields[4]], -2)  # [..., S, 2, D]
-        moving = torch.stack([fields[2], fields[5]], -2)
+        both = torch.stack(fields[: labels.CARD], -2).unflatten(-2, (2, -1))  # [..., S, 2, 5, D]
+        things, looks = both[..., :2, :].sum(-2), both[..., 2:, :].sum(-2)
         meanwhile = self.sounding_by((sounds > 0).float() @ kinds).unsqueeze(-2)
-        seen = things + moving + there * (meanwhile + arrivals(rows, self.window_slices).unsqueeze(-1) * self.new)
-        rest = fields[6] + heard + (sounds > 0).any(-1, keepdim=True) * self.seen_by(things.sum(-2))
+        seen = things + looks + there * (meanwhile + arrivals(rows, self.window_slices).unsqueeze(-1) * self.new)
+        rest = fields[labels.CARD] + heard + (sounds > 0).any(-1, keepdim=True) * self.seen_by(things.sum(-2))
         said = self.said(rows[..., labels.SPOKEN :], vectors)
         return torch.cat([seen, rest.unsqueeze(-2), said], -2) + self.slots[:QUERIES]
 
@@ -116,8 +117,7 @@ class Oracle(nn.Module):
         wanted = torch.cat([sounds > 0, sounds == 2], -1).float()
         losses.append(F.binary_cross_entropy_with_logits(self.sound_reader(tokens[:, 2]).float(), wanted) * 8)
         right = [(g.argmax(-1) == t)[t > 0].float().mean().item() for g, t in zip(guesses, truths, strict=True)]
-        named = dict(zip(("colour", "shape", "motion", "right", "", "", "card", "word", "word_2"), right, strict=True))
-        return torch.stack(losses).sum(), {name: value for name, value in named.items() if name and value == value}
+        return torch.stack(losses).sum(), {name: right[at] for name, at in FIGURES.items() if right[at] == right[at]}
 
 
 def first_tokens(words: list[str], tokenizer: Tokenizer) -> Tensor:

@@ -15,7 +15,7 @@ from favor_stream.training import bank, labels
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 64
-FIELDS = [0, 1, 3, 4, 6]  # of labels: colour and shape of two things, the card
+FIELDS = [0, 1, labels.THING_FIELDS, labels.THING_FIELDS + 1, labels.CARD]  # of labels: colour and shape of two things, the card
 FIGURES = ("colour", "shape", "right_colour", "right_shape", "card", "cell_colour", "cell_shape", "cell_card")
 EMPTY = 0.05  # weight of a cell with nothing in it: most are, and "nothing" would be learned first and for long
 
@@ -32,7 +32,7 @@ class Sight(nn.Module):
         self.vision = model.vision
         self.queries = nn.Parameter(torch.randn(3, width) * 0.5)
         self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
-        self.readers = nn.ModuleList(nn.Linear(width, labels.SIZES[field]) for field in FIELDS)
+        self.readers = nn.ModuleList(nn.Linear(width, labels.CLASSES[field]) for field in FIELDS)
         self.places = nn.Linear(width, 2)
         # What is where: teaches the grids before the queries know where to look.
         colours, *forms = labels.CELL_SIZES
@@ -63,7 +63,7 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
     sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = np.stack([shard.rows for shard in clips])
     # Empty pictures are many and soon learned; printed words are few and slow to learn.
-    weight = 0.1 + (rows[..., 0] != 0) + (rows[..., 3] != 0) + 3 * (rows[..., labels.CARD] > 0)
+    weight = 0.1 + (rows[..., 0] != 0) + (rows[..., labels.THING_FIELDS] != 0) + 3 * (rows[..., labels.CARD] > 0)
     chances = (weight / weight.sum()).ravel()
 
     def step(_: int) -> tuple[Tensor, dict[str, float]]:

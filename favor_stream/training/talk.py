@@ -52,19 +52,25 @@ def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branche
 
 def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
     """The branch's token ids and where the answer starts in them."""
-    asked: list[int] = tokenizer.encode(PROMPT.ask.format(question=question.text)).ids
+    turns = "".join(f"{PROMPT.ask.format(question=q)} {a}{PROMPT.eos}{PROMPT.resume}" for q, a in question.earlier)
+    asked: list[int] = tokenizer.encode(turns + PROMPT.ask.format(question=question.text)).ids
     return asked + tokenizer.encode(f" {question.answer}{PROMPT.eos}").ids, len(asked)
 
 
 def answer_loss(
-    model: Favor, tokenizer: Tokenizer, memory: Tensor, asked: Branches, rng: np.random.Generator | None = None
+    model: Favor,
+    tokenizer: Tokenizer,
+    memory: Tensor,
+    asked: Branches,
+    rng: np.random.Generator | None = None,
+    evicted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the answers and, lighter, of the questions; and which branches [B, M] would be answered word for word.
 
     Questions are worth predicting: their words name what is in the memory, so looking things up is learned from them too.
     Arguments as of `read`.
     """
-    hidden = read(model, tokenizer, memory, asked, rng)
+    hidden = read(model, tokenizer, memory, asked, rng, evicted)
     answering, asking = asked.answering, ~asked.answering & (asked.following != IGNORED)
     logits, wanted = model.llm.lm_head(hidden[answering]).float(), asked.following[answering]
     loss = F.cross_entropy(logits, wanted)
@@ -75,11 +81,19 @@ def answer_loss(
     return loss, torch.zeros(len(wrong), count + 1).scatter_add(1, asked.number, wrong)[:, 1:] == 0
 
 
-def read(model: Favor, tokenizer: Tokenizer, memory: Tensor, asked: Branches, rng: np.random.Generator | None = None) -> Tensor:
+def read(
+    model: Favor,
+    tokenizer: Tokenizer,
+    memory: Tensor,
+    asked: Branches,
+    rng: np.random.Generator | None = None,
+    evicted: Tensor | None = None,
+) -> Tensor:
     """Hidden states [B, T, D] of the branches, as `Llm` would have them.
 
     memory: LLM tokens [B, n, D], the open window's read-out last; every branch sees all of it and itself, no other branch.
-    With `rng` some memories are spread over many more positions than they fill, see `spread`.
+    With `rng` some memories are spread over many more positions than they fill, see `spread`. Of each memory the oldest `evicted`
+    [B] tokens are forgotten by now: what was remembered after them has seen them, no branch does.
     """
     table = model.llm.get_input_embeddings()
     prefix = table(torch.tensor(tokenizer.encode(PROMPT.prefix).ids)).expand(len(memory), -1, -1)
@@ -87,7 +101,7 @@ def read(model: Favor, tokenizer: Tokenizer, memory: Tensor, asked: Branches, rn
     places = torch.arange(len(since)) if rng is None else spread(len(since), rng)
     hidden: Tensor = model.llm.model(
         inputs_embeds=torch.cat([prefix, memory.to(prefix.dtype), table(asked.ids)], 1),
-        attention_mask=visible(asked.number, since),
+        attention_mask=visible(asked.number, since) if evicted is None else unforgotten(asked.number, since, prefix, evicted),
         position_ids=torch.cat([places.expand(len(memory), -1), places[-1] + 1 + asked.place], 1),
         use_cache=False,
     ).last_hidden_state
@@ -112,6 +126,15 @@ def visible(number: Tensor, since: Tensor) -> Tensor:
     own = branch[:, :, None] == branch[:, None]
     past = (place <= place[:, None]) & (place >= since[:, None])
     return ((own | (place < remembered)) & past)[:, None]
+
+
+def unforgotten(number: Tensor, since: Tensor, prefix: Tensor, evicted: Tensor) -> Tensor:
+    """`visible`, but for what no branch sees any more: `evicted` [B] tokens behind the prefix."""
+    mask = visible(number, since)
+    place = torch.arange(mask.shape[-1])
+    is_gone = (place >= prefix.shape[1]) & (place < prefix.shape[1] + evicted[:, None])
+    is_asking = place >= len(since)
+    return mask & ~(is_asking[:, None] & is_gone[:, None, None])
 
 
 def earliest(config: ModelConfig, prefix: int, remembered: int) -> Tensor:

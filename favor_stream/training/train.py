@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from favor_stream.aveb.questions import corpus
+from favor_stream.aveb.scenes import SETTINGS
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
@@ -26,7 +28,7 @@ from favor_stream.model.favor import Favor, Fusion
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.loop import Run, Stage
 from favor_stream.training.oracle import Oracle
-from favor_stream.training.tokens import train_tokenizer
+from favor_stream.training.tokens import extended, train_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Budget:
         """For weights that know most of it already."""
         data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
         senses = {"sight": 0, "hearing": self.hearing // 5}
-        return replace(self, **data, **senses, language=self.language // 20, distil=self.distil // 2, join=self.join // 2)
+        return replace(self, **data, **senses, language=self.language // 10, distil=self.distil // 2, join=self.join // 2)
 
 
 BUDGETS = {
@@ -57,7 +59,7 @@ BUDGETS = {
     "smoke": Budget(16, odd=16, speech=24, samples=300, sight=2, hearing=10, language=20, distil=2, join=2),
 }
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
-GENTLY = 0.3  # of the usual rate, where weights are taught further
+GENTLY = 0.4  # of the usual rate, where weights are taught further
 HEADS_ALONE = 0.2  # of the steps of a hearing that is taught further
 ORACLE = "oracle.safetensors"  # beside the weights, for those who teach them further
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
@@ -72,23 +74,34 @@ SYLLABUS = (
 )
 REHEARSAL = (bank.Lesson(1, (16, 32)),)
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
+WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
+SHARES = tuple((name, setting.share) for name, setting in SETTINGS.items())  # of the clips with a name
+SPOKEN_SHARES = (("film", 0.8), ("slides", 0.2))
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
-def run(preset: str, out: Path, seed: int = 0, without: str | None = None, start: Path | None = None) -> int:
+def run(
+    preset: str,
+    out: Path,
+    seed: int = 0,
+    without: str | None = None,
+    start: Path | None = None,
+    other: Mapping[str, int] | None = None,
+) -> int:
     """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
 
-    From the weights `start` it goes further: their sight stays as it is, the rest is taught on. `without` one of FAVOR's
+    From the weights `start` it goes further: their sight stays as it is, the rest is taught on. `other` numbers of clips or steps
+    take the place of the budget's own, by its names. `without` one of FAVOR's
     ideas ("causal", "synchronised") makes an ablation, into `out`/without-..., and without "nothing" what it is compared with:
     a new Q-Former, taught in fewer steps on the same encoders and on the language model as its own stage left it.
     """
     keep_memory()
-    budget, work = BUDGETS[preset].further() if start else BUDGETS[preset], out / "work"
+    budget, work = replace(BUDGETS[preset].further() if start else BUDGETS[preset], **(other or {})), out / "work"
     before = weights.read_manifest(start) if start else {}
-    begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256")})
+    begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256"), "budget": repr(budget)})
     torch.manual_seed(seed)
-    model, tokenizer = weights.load(start) if start else new_model(seed)
+    model, tokenizer = further_model(start, seed) if start else new_model(seed)
     learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed))
     sorts = teach_senses(learning, budget, seed, is_new=start is None)
     teach_language(learning, budget, seed, is_new=start is None)
@@ -118,10 +131,18 @@ def begin(work: Path, recipe: dict[str, Any]) -> None:
 
 
 def new_model(seed: int) -> tuple[Favor, Tokenizer]:
-    model = Favor(PRESETS["favor-nano"])
+    preset = PRESETS["favor-nano"]
+    model = Favor(replace(preset, llm=replace(preset.llm, converses=True)))
     # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
     nn.init.normal_(model.llm.model.embed_tokens.weight, std=0.1)
-    return model, train_tokenizer(corpus(20_000, seed), model.config.llm.vocabulary)
+    return model, train_tokenizer(corpus(10 * WORDS, seed), model.config.llm.vocabulary)
+
+
+def further_model(start: Path, seed: int) -> tuple[Favor, Tokenizer]:
+    """The weights that are there; words that their tokenizer writes in pieces become tokens."""
+    model, tokenizer = weights.load(start)
+    model.config = replace(model.config, llm=replace(model.config.llm, converses=True))
+    return model, extended(tokenizer, corpus(WORDS, seed), model.config.llm.vocabulary)
 
 
 def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> Oracle:
@@ -145,9 +166,9 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
     """Make the data, teach both encoders (one that is not new: hearing alone), and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
     plans = (
-        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY),
+        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY, shares=SHARES),
         bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD),
-        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False),
+        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False, shares=SPOKEN_SHARES),
     )
     for folder, plan in zip(folders, plans, strict=True):
         bank.make_clips(folder, plan, learning.tokenizer, workers())
@@ -155,7 +176,7 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
     if is_new:
         sight.see(learning, Stage("sight", budget.sight), clips + odd)
         hearing.hear(learning, Stage("hearing", budget.hearing), speech)
-    else:
+    elif budget.hearing:
         hearing.hear(learning, Stage("hearing", budget.hearing, GENTLY), speech, math.ceil(HEADS_ALONE * budget.hearing))
     learning.model.eval()
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]

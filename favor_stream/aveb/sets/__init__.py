@@ -1,0 +1,1 @@
+"""The ten data sets of AVEB, read from a local folder in the form in which each is published. Nothing is downloaded."""

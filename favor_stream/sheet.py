@@ -1,0 +1,6 @@
+"""What pages of figures have in common that are one file and need no network: how they look, and how a goal's verdict is worded."""
+
+from __future__ import annotations
+
+STYLE = "body{font:15px system-ui;margin:2em auto;max-width:60em}td,th{padding:.2em .8em;border-bottom:1px solid;text-align:left}"
+VERDICTS = {True: "reached", False: "missed", None: ""}
