@@ -20,6 +20,8 @@ from favor_stream.outlets import Broker, Page, Robot
 from favor_stream.records import Watch, name_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from favor_stream.chronicle import Keep
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
@@ -222,17 +224,36 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     try:
-        return train.run(arguments.preset, arguments.out, arguments.seed, arguments.without, arguments.start)
+        return train.run(arguments.preset, arguments.out, arguments.seed, arguments.start, arguments.budget)
     except OSError as error:
-        raise DeviceError(
-            f"{error.filename or arguments.out}: cannot be written ({error.strerror or error}); free some space or choose another"
-            " folder; the same command goes on where it stopped"
-        ) from error
+        raise _unwritten(error, arguments.out) from error
+
+
+def _ablate(arguments: argparse.Namespace, config: Config) -> int:
+    import torch
+
+    from favor_stream.training import ablations
+    from favor_stream.training.variants import VARIANTS
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        variants = arguments.variants or tuple(VARIANTS)
+        return ablations.run(arguments.out, arguments.start or SHIPPED, variants, arguments.seeds, arguments.preset)
+    except OSError as error:
+        raise _unwritten(error, arguments.out) from error
+
+
+def _unwritten(error: OSError, folder: Path) -> DeviceError:
+    return DeviceError(
+        f"{error.filename or folder}: cannot be written ({error.strerror or error}); free some space or choose another"
+        " folder; the same command goes on where it stopped"
+    )
 
 
 def _world(arguments: argparse.Namespace, config: Config) -> int:
     """Films a clip with voices, fonts and pairs of colour and shape that training never shows."""
-    from favor_stream.aveb import truth, world
+    from favor_stream.aveb import scenes, truth
     from favor_stream.aveb.picture import picture
     from favor_stream.aveb.soundtrack import soundtrack
     from favor_stream.clip import write_film
@@ -242,7 +263,9 @@ def _world(arguments: argparse.Namespace, config: Config) -> int:
             f"{arguments.out}: expected the name of a film; the truth is written beside it; give one such as clip.mp4"
         )
     path = arguments.out.with_suffix(".json")
-    script = world.draw(arguments.seed, arguments.seconds, "held_out")
+    if arguments.setting not in scenes.SETTINGS:
+        raise ConfigError(f"there is no setting {arguments.setting!r}; expected one of: {', '.join(scenes.SETTINGS)}")
+    script = scenes.draw(arguments.setting, scenes.Wish(arguments.seed, arguments.seconds, "held_out")).script
     pictures = (picture(script, index / WORLD_FPS) for index in range(math.ceil(arguments.seconds * WORLD_FPS)))
     write_film(arguments.out, pictures, WORLD_FPS, soundtrack(script))
     told = {"script": asdict(script), "slices": [asdict(one) for one in truth.slices(script)]}
@@ -275,6 +298,7 @@ VERBS: dict[str, Verb] = {
     "replay": _replay,
     "events": _events,
     "mqtt": _mqtt,
+    "ablate": _ablate,
     "eval": _eval,
     "watch": _watch,
     "bench": _bench,

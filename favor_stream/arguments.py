@@ -175,8 +175,22 @@ def _add_making(verbs: _Verbs) -> None:
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
     train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
     train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
-    ideas = ("nothing", "causal", "synchronised")
-    train.add_argument("--without", choices=ideas, help="ablation: leave one of FAVOR's ideas out; nothing: to compare with")
+    train.add_argument(
+        "--budget",
+        type=_budget,
+        default={},
+        metavar="A=N,B=N",
+        help="other numbers of clips or steps: language=800,join=0",
+    )
+
+    ablate = _added(
+        verbs, "ablate", "what each of FAVOR's ideas is worth", "favor-stream ablate --variants full,without-causal --seeds 0,1"
+    )
+    ablate.add_argument("--variants", type=_names, default=(), metavar="A,B", help="only these (all)")
+    ablate.add_argument("--seeds", type=_numbers, default=(0,), metavar="0,1", help="each variant once with each (0)")
+    ablate.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
+    ablate.add_argument("--start", type=Path, metavar="DIR", help="weights that all begin with (the shipped ones)")
+    ablate.add_argument("--out", type=Path, default=Path("ablations"), metavar="DIR", help="where they are kept (%(default)s)")
 
     world = _added(verbs, "world", "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4")
     world.add_argument("--seed", type=_number, required=True, metavar="N", help="equal seeds make equal films")
@@ -184,6 +198,9 @@ def _add_making(verbs: _Verbs) -> None:
         "--out", type=Path, required=True, metavar="FILE", help="the film; its truth is written beside it as .json"
     )
     world.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="(%(default)s)")
+    world.add_argument(
+        "--setting", default="film", metavar="NAME", help="of what is asked about: film, picture, source, ... (film)"
+    )
 
 
 def _added(verbs: _Verbs, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
@@ -233,3 +250,17 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_number(each) for each in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _budget(text: str) -> dict[str, int]:
+    """Numbers by what they are of."""
+    parts = (each.partition("=") for each in text.split(","))
+    return {name.strip(): _number(number.strip()) for name, _, number in parts}

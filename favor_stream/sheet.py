@@ -1,4 +1,4 @@
-"""What pages of figures have in common that are one file and need no network: how they look, and how a goal's verdict is worded."""
+"""What pages of figures in one file have in common: how they look, and how the verdict on a goal is worded."""
 
 from __future__ import annotations
 

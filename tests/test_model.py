@@ -261,7 +261,7 @@ def test_paper_encoders_have_the_interfaces_of_ours() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"resolutions": (3,), "queries": (2,)}, {"resolutions": (10, 1), "queries": (2,)}, {"mask_direction": "future"}],
+    [{"resolutions": (3,), "queries": (2,)}, {"resolutions": (10, 1), "queries": (2,)}],
 )
 def test_impossible_fusion_is_refused_in_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:

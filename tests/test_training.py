@@ -319,9 +319,6 @@ def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.Capt
     assert weights.fingerprint(tmp_path / weights.TENSORS) == before
     with pytest.raises(ConfigError, match="was begun with"):
         train.run("smoke", tmp_path, seed=1)
-    assert train.run("smoke", tmp_path, without="synchronised") == 0
-    ablation, _ = weights.load(tmp_path / "without-synchronised")
-    assert not ablation.config.fusion.synchronised
     taught_further(tmp_path, tmp_path / "further")
     session = Session(*weights.load(tmp_path))
     session.see(next(iter(evaluation_film())))

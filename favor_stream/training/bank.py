@@ -150,6 +150,7 @@ class Lesson:
     share: float  # of the steps, against the other lessons
     lengths: tuple[int, ...]  # of a memory, in slices
     exercises: float = EXERCISES
+    window: int = truth.WINDOW  # slices, of which whole ones are forgotten
 
 
 def make_samples(tokenizer: Tokenizer, count: int, lesson: Lesson, asked: int, seed: int, workers: int) -> list[Sample]:
@@ -169,7 +170,7 @@ def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: 
         script = scenes.draw(setting, wish).script
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        forgotten = truth.WINDOW * int(rng.integers(until // truth.WINDOW + 1)) if rng.random() < EVICTED else 0
+        forgotten = lesson.window * int(rng.integers(until // lesson.window + 1)) if rng.random() < EVICTED else 0
         asking = Asking(asked, setting, "symbolic", lesson.exercises)
         out.append(sample(script, rows, until, asking, rng, forgotten if forgotten < until else 0))
     return out

@@ -9,7 +9,7 @@ import ctypes
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from favor_stream.aveb.scenes import SETTINGS
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
-from favor_stream.model.favor import Favor, Fusion
+from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.loop import Run, Stage
 from favor_stream.training.oracle import Oracle
@@ -85,19 +85,16 @@ def run(
     preset: str,
     out: Path,
     seed: int = 0,
-    without: str | None = None,
     start: Path | None = None,
     other: Mapping[str, int] | None = None,
 ) -> int:
     """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
 
     From the weights `start` it goes further: their sight stays as it is, the rest is taught on. `other` numbers of clips or steps
-    take the place of the budget's own, by its names. `without` one of FAVOR's
-    ideas ("causal", "synchronised") makes an ablation, into `out`/without-..., and without "nothing" what it is compared with:
-    a new Q-Former, taught in fewer steps on the same encoders and on the language model as its own stage left it.
+    take the place of the budget's own, by its names.
     """
     keep_memory()
-    budget, work = replace(BUDGETS[preset].further() if start else BUDGETS[preset], **(other or {})), out / "work"
+    budget, work = budgeted(BUDGETS[preset].further() if start else BUDGETS[preset], other or {}), out / "work"
     before = weights.read_manifest(start) if start else {}
     begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256"), "budget": repr(budget)})
     torch.manual_seed(seed)
@@ -105,19 +102,21 @@ def run(
     learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed))
     sorts = teach_senses(learning, budget, seed, is_new=start is None)
     teach_language(learning, budget, seed, is_new=start is None)
-    if without is None:
-        stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
-    else:
-        model.config = without_idea(model.config, without)
-        model.fusion = Fusion(model.config)
-        short = math.ceil(budget.distil / 3), math.ceil(budget.join / 8)
-        stages = Stage(f"distil-without-{without}", short[0]), Stage(f"join-without-{without}", short[1])
+    stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
     teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
     facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
     if start:
         facts["start"] = {name: fact for name, fact in before.items() if name != "config"}
-    finish(learning, out / f"without-{without}" if without else out, facts)
+    finish(learning, out, facts)
     return 0
+
+
+def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
+    """With other numbers, by their names. ConfigError for a name that is none."""
+    names = [each.name for each in fields(Budget)]
+    if unknown := other.keys() - set(names):
+        raise ConfigError(f"a budget knows no {min(unknown)!r}; expected some of: {', '.join(names)}")
+    return replace(budget, **other)
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
@@ -151,15 +150,6 @@ def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> 
     if start:
         weights.read(oracle, start / ORACLE)
     return oracle
-
-
-def without_idea(config: ModelConfig, idea: str) -> ModelConfig:
-    fusion = {
-        "nothing": config.fusion,
-        "causal": replace(config.fusion, causal=False),
-        "synchronised": replace(config.fusion, synchronised=False),
-    }
-    return replace(config, fusion=fusion[idea])
 
 
 def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
@@ -211,7 +201,8 @@ def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], coun
     if (learning.folder / f"{stage.name}.pt").exists():
         return language.Lessons(learning, [])
     make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
-    samples = [make(lesson, seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
+    window = learning.model.config.fusion.slices_per_window
+    samples = [make(replace(lesson, window=window), seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
     whole = sum(lesson.share for lesson in syllabus)
     shares = (math.ceil(stage.steps * lesson.share / whole) for lesson in syllabus)
     return language.Lessons(learning, list(zip(shares, samples, strict=True)))
