@@ -18,7 +18,7 @@ from favor_stream.__main__ import main
 from favor_stream.live import public_name, read_questions
 from favor_stream.model import weights
 
-VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world", "events", "mqtt", "watch", "tune", "serve")
+VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world", "events", "mqtt", "watch", "tune", "serve", "ablate")
 QUESTION = "what do you see now?"
 
 
@@ -99,7 +99,14 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["ask", "film.mp4", QUESTION, "--jsn"], "--jsn"),
         (["eval", "--limit", "0"], "positive"),
         (["eval", "--tasks", "flying"], "flying"),
+        (["eval", "--set", "librispeech"], "--set and --folder belong together"),
+        (["eval", "--set", "librispeech", "--folder", "nowhere"], "nowhere"),
+        (["eval", "--html", "nowhere/report.html"], "nowhere"),
         (["train", "--preset", "giant"], "giant"),
+        (["train", "--budget", "language=many"], "'many' is not a whole number"),
+        (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),
+        (["ablate", "--variants", "without-nothing"], "unknown variants ['without-nothing']"),
+        (["world", "--seed", "1", "--out", "clip.mp4", "--setting", "zoo"], "there is no setting 'zoo'"),
         (["live"], "SOURCE"),
         (["world"], "--seed"),
         (["world", "--seed", "-1", "--out", "clip.mp4"], "'-1' is not a whole number"),
@@ -229,9 +236,9 @@ def test_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]
 
 def test_eval_compares_weights_and_prints_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = config.parent / "tiny"
-    arguments = ["eval", "--tasks", "now,order", "--limit", 1, "--json", "--beside", tiny, "torch"]
+    arguments = ["eval", "--tasks", "now,captions", "--limit", 1, "--json", "--beside", tiny, "torch"]
     told = json.loads(called(capsys, "--config", config, *arguments).out)
-    assert [row["task"] for row in told["rows"]] == ["now", "order"]
+    assert [row["task"] for row in told["rows"]] == ["captions", "now"]
     for row in told["rows"]:
         assert row["beside"] == [row["score"]] * 2  # the same weights, and the same engine
     assert all(reply["beside"] == [reply["full"]] * 2 for reply in told["replies"])
