@@ -1,7 +1,7 @@
 """AVEB's eleven tasks on clips of the generated world, and those of a stream that no benchmark of the field has.
 
 Add a task here; what its clips are like is in `scenes`, what is asked of them in `kinds`. Watching and remembering have tables of
-their own (`watching`, `rewinding`).
+their own (`watching`, `remembering`).
 """
 
 from __future__ import annotations
