@@ -148,7 +148,7 @@ def paper(name: str, width: int, layers: int, heads: int, mlp: int) -> ModelConf
 
 
 PRESETS = {
-    "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(rope_theta=500_000.0, look_back=108)),
+    "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(rope_theta=500_000.0, look_back=108, converses=True)),
     "favor-7b": paper("favor-7b", 4096, 32, 32, 11_008),
     "favor-13b": paper("favor-13b", 5120, 40, 40, 13_824),
     "tiny": ModelConfig(

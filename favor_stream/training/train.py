@@ -130,8 +130,7 @@ def begin(work: Path, recipe: dict[str, Any]) -> None:
 
 
 def new_model(seed: int) -> tuple[Favor, Tokenizer]:
-    preset = PRESETS["favor-nano"]
-    model = Favor(replace(preset, llm=replace(preset.llm, converses=True)))
+    model = Favor(PRESETS["favor-nano"])
     # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
     nn.init.normal_(model.llm.model.embed_tokens.weight, std=0.1)
     return model, train_tokenizer(corpus(10 * WORDS, seed), model.config.llm.vocabulary)
