@@ -207,11 +207,11 @@ def test_nothing_went_wrong_and_nobody_else_was_asked(served: Served) -> None:
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Devices:
-    """A held-out film in which somebody asks "what shape is the blue one?"; it is a star."""
+    """A held-out film in which somebody asks "what shape is the orange one?"; it is a triangle, and there is a blue star."""
     pytest.importorskip("espeakng_loader", reason="needs the voices of the train extra")
     from brought import devices
 
-    return devices(tmp_path_factory.mktemp("camera"), world.draw(evaluation.FIRST_SEED, FILM_S, "held_out", DENSITY))
+    return devices(tmp_path_factory.mktemp("camera"), world.draw(evaluation.FIRST_SEED + 69, FILM_S, "held_out", DENSITY))
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +273,8 @@ def test_question_that_is_spoken_is_answered_and_spoken(home: tuple[str, Browser
     with opened(*home) as made:
         made.page.get_by_label("Speak answers").check()
         bring(made.page)
-        made.page.locator("#talk .answer", has_text="what shape is the blue one? star").wait_for()
-        until(made.page, lambda: "what shape is the blue one? star" in made.page.evaluate("window.spoken"))
+        made.page.locator("#talk .answer", has_text="what shape is the orange one? triangle").wait_for()
+        until(made.page, lambda: "what shape is the orange one? triangle" in made.page.evaluate("window.spoken"))
 
 
 def test_time_that_is_past_is_asked_about(home: tuple[str, Browser]) -> None:
