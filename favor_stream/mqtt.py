@@ -31,7 +31,7 @@ from favor_stream.health import Health
 from favor_stream.outbox import Outbox
 from favor_stream.outlets import Broker
 from favor_stream.records import SLICE_S, Event, WatchEvent
-from favor_stream.retrying import Patience, until_sent
+from favor_stream.retrying import Patience, ended, until_sent
 from favor_stream.switches import Switches
 from favor_stream.version import __version__
 
@@ -87,9 +87,7 @@ class Mqtt:
             await self._collect()
             await until_sent(lambda: len(self._outbox) or self._untold)
         finally:
-            for task in (connection, *others):
-                task.cancel()
-            await asyncio.wait({connection, *others})
+            await ended({connection, *others})
             self._outbox.close()
 
     # What is told.

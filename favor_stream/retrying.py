@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+AGAIN_S = 0.5  # after which a task that goes on is cancelled again
 LEAVING_S = 5.0  # for what still waits when the stream has ended
 
 
@@ -32,3 +33,11 @@ async def until_sent(has_waiting: Callable[[], object]) -> None:
         async with asyncio.timeout(LEAVING_S):
             while has_waiting():
                 await asyncio.sleep(0.02)
+
+
+async def ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancels them until they have ended: before Python 3.12 `wait_for` loses a cancellation that comes as its own wait ends."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=AGAIN_S)

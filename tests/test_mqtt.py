@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -484,3 +484,19 @@ def test_address_that_is_none_is_refused_without_telling_its_password(url: str) 
 def test_answer_is_never_sent_where_it_would_be_a_command(topic: str) -> None:
     with pytest.raises(ConfigError, match="name one of your own"):
         asked("what?", mqtt.properties(ResponseTopic=topic), ("favor/porch/", "homeassistant/"))
+
+
+def test_task_that_loses_a_cancellation_is_cancelled_again() -> None:
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    async def run() -> bool:
+        task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await retrying.ended({task})
+        return task.cancelled()
+
+    assert asyncio.run(run())
