@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-AGAIN_S = 0.5  # after which a task that goes on is cancelled again
+AGAIN_S = 5.0  # after which a task that goes on is cancelled again; leaving in good order takes less
 LEAVING_S = 5.0  # for what still waits when the stream has ended
 
 

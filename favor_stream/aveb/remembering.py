@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,24 +89,20 @@ def at(films: float) -> Now:
 def answered(new_session: Callable[[], Session], recall: Recall, limit: int, seed: int) -> Iterator[Asked]:
     """Every question with its answers."""
     stream, viewer, shown = new_session(), new_session(), list[tuple[list[Question], list[str]]]()
-    films = [clip for number, clip in zip(range(limit), evaluation.clips(FILMS, limit, seed), strict=False)]
+    films = list(evaluation.clips(FILMS, limit, seed))
     for number, (scene, questions) in enumerate(films):
         viewer.reset()
         viewer.restore(list(remembered(stream, recall, padded(list(scene.played())), number)))
         shown.append((questions, ["".join(viewer.ask(each.text)).strip() for each in questions]))
         print(f"\rfilm {number + 1}", end="", file=sys.stderr, flush=True)
     later = new_session()
-    last = [replace_index(each, k) for k, each in enumerate(list(films[-1][0].played())[-4:])]
+    last = list(films[-1][0].played())[-int(evaluation.RECENT_S / SLICE_S) :]
     for number, (questions, live) in enumerate(shown):
         rewound = [recalled(later, recall, each, number, len(films)) for each in questions]
         recent = evaluation.answer(new_session(), last, questions)
         age_s = (len(films) - 1 - number) * LASTS_S
         yield from (Asked(q, age_s, *said) for q, *said in zip(questions, live, rewound, recent, strict=True))
     print(file=sys.stderr)
-
-
-def replace_index(piece: Slice, index: int) -> Slice:
-    return Slice(index, piece.picture, piece.sound)
 
 
 def padded(film: list[Slice]) -> list[Slice]:
@@ -119,7 +115,7 @@ def remembered(stream: Session, recall: Recall, film: Sequence[Slice], number: i
     """The windows of the next film of a stream that goes on; they are written down too."""
     first = number * int(LASTS_S / SLICE_S)
     for piece in film:
-        if window := stream.see(replace_index(piece, first + piece.index)):
+        if window := stream.see(replace(piece, index=first + piece.index)):
             asyncio.run(recall.note(window, Now(window.end_s, BEGAN + timedelta(seconds=window.end_s))))
             yield window
 

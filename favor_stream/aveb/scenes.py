@@ -154,7 +154,7 @@ def things(rng: Rng, wish: Wish, count: int) -> tuple[Thing, ...]:
     """So many things that stand still from beginning to end, from left to right; two keep to their halves."""
     pairs = world.shuffled(rng, wish.split, wish.odd)
     halves = [None] if count == 1 else list(range(count))
-    made = (world.thing(rng, pairs.pop(), 0.0, wish.duration_s, half) for half in halves[:count])
+    made = (world.thing(rng, pairs.pop(), 0.0, wish.duration_s, half) for half in halves)
     return tuple(replace(thing, start_s=0.0, end_s=wish.duration_s, motion="still", speed=0.0) for thing in made)
 
 

@@ -29,6 +29,7 @@ from favor_stream.mind import Mind
 from favor_stream.recall import journal_file
 from favor_stream.records import NAME, name_of
 from favor_stream.reply import Reply
+from favor_stream.retrying import ended
 from favor_stream.switches import Switches
 from favor_stream.web.history import History
 
@@ -81,7 +82,7 @@ class Streams:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await _ended(self._tidying)
+        await ended({self._tidying})
         while self._all:  # others may be removing some meanwhile
             await self._leave(self.find())
         await self._mind.close()
@@ -180,7 +181,7 @@ class Streams:
         await switches.restore()
         for work in (history.run(), figures.count()):
             task = asyncio.create_task(work, name="keep")
-            stack.push_async_callback(_ended, task)
+            stack.push_async_callback(ended, {task})
         return Stream(name, agent, history, figures, switches, inlet, stack)
 
 
@@ -189,11 +190,6 @@ def drop_old(folder: Path, most_s: float) -> None:
     for path in folder.glob("*"):
         if path.stat().st_mtime < time.time() - most_s:
             shutil.rmtree(path, ignore_errors=True)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 def new_name() -> str:

@@ -22,6 +22,7 @@ from favor_stream.capture.container import SoundTrack
 from favor_stream.capture.inlet import Bringer, Brought, Inlet
 from favor_stream.errors import ConfigError, FavorError
 from favor_stream.records import RATE, Sound
+from favor_stream.retrying import ended
 from favor_stream.web.chosen import AllStreams
 from favor_stream.web.media import Start, opened
 from favor_stream.web.streams import Stream
@@ -63,7 +64,7 @@ async def connect(offer: Offer, streams: AllStreams) -> dict[str, str]:
         raise
     connection = Connection(peer, tracks, stream, Bringer(offer.visit))
     task = asyncio.create_task(connection.run(), name="webrtc")
-    stream.left.push_async_callback(_ended, task)  # of one that has ended by then nothing is left but its task
+    stream.left.push_async_callback(ended, {task})  # of one that has ended by then nothing is left but its task
     return {"sdp": await connection.answer(), "type": "answer", "stream": stream.name}
 
 
@@ -101,11 +102,6 @@ def unacceptable(error: Exception) -> ConfigError:
 async def closed(peer: RTCPeerConnection) -> None:
     with suppress(AttributeError):  # aiortc's own, of an offer that lacked something
         await peer.close()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 class Connection:
