@@ -171,6 +171,8 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
             "--set and --folder belong together: the name of a real set, and where it was unpacked; give both or none"
         )
     if arguments.set:
+        if arguments.tasks or arguments.beside or arguments.html:
+            raise ConfigError("--tasks, --beside and --html are of generated films; a real set (--set) is asked without them")
         from favor_stream.aveb.sets.run import run
 
         return run(config, arguments.set, arguments.folder, arguments.limit, arguments.json)
@@ -239,7 +241,8 @@ def _ablate(arguments: argparse.Namespace, config: Config) -> int:
         torch.set_num_threads(config.threads)
     try:
         variants = arguments.variants or tuple(VARIANTS)
-        return ablations.run(arguments.out, arguments.start or SHIPPED, variants, arguments.seeds, arguments.preset)
+        start, given = arguments.start or SHIPPED, (arguments.preset, arguments.budget, arguments.clips)
+        return ablations.run(arguments.out, start, variants, arguments.seeds, *given)
     except OSError as error:
         raise _unwritten(error, arguments.out) from error
 

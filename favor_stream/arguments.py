@@ -169,19 +169,18 @@ def _add_measuring(verbs: _Verbs) -> None:
     _add_json(doctor)
 
 
+def _add_budget(verb: argparse.ArgumentParser) -> None:
+    told = "other numbers of clips or steps: language=800,join=0"
+    verb.add_argument("--budget", type=_budget, default={}, metavar="A=N,B=N", help=told)
+
+
 def _add_making(verbs: _Verbs) -> None:
     train = _added(verbs, "train", "make the weights anew; goes on where it stopped", "favor-stream train --preset smoke --out w")
     train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
     train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
     train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
-    train.add_argument(
-        "--budget",
-        type=_budget,
-        default={},
-        metavar="A=N,B=N",
-        help="other numbers of clips or steps: language=800,join=0",
-    )
+    _add_budget(train)
 
     ablate = _added(
         verbs, "ablate", "what each of FAVOR's ideas is worth", "favor-stream ablate --variants full,without-causal --seeds 0,1"
@@ -189,6 +188,8 @@ def _add_making(verbs: _Verbs) -> None:
     ablate.add_argument("--variants", type=_names, default=(), metavar="A,B", help="only these (all)")
     ablate.add_argument("--seeds", type=_numbers, default=(0,), metavar="0,1", help="each variant once with each (0)")
     ablate.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
+    ablate.add_argument("--clips", type=_count, metavar="N", help="of each setting, that each is asked about (100; smoke: 1)")
+    _add_budget(ablate)
     ablate.add_argument("--start", type=Path, metavar="DIR", help="weights that all begin with (the shipped ones)")
     ablate.add_argument("--out", type=Path, default=Path("ablations"), metavar="DIR", help="where they are kept (%(default)s)")
 

@@ -100,6 +100,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["eval", "--limit", "0"], "positive"),
         (["eval", "--tasks", "flying"], "flying"),
         (["eval", "--set", "librispeech"], "--set and --folder belong together"),
+        (["eval", "--set", "gqa", "--folder", ".", "--html", "r.html"], "a real set (--set) is asked without them"),
         (["eval", "--set", "librispeech", "--folder", "nowhere"], "nowhere"),
         (["eval", "--html", "nowhere/report.html"], "nowhere"),
         (["train", "--preset", "giant"], "giant"),

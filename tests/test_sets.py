@@ -155,6 +155,7 @@ MADE: dict[str, Callable[[Path], None]] = {
     "avsd": avsd,
     "vggss": vggss,
     "spokencoco": spokencoco,
+    "avm-vggss": vggss,
     "isqa-textvqa": textvqa,
     "isqa-gqa": gqa,
 }
@@ -231,6 +232,34 @@ def test_vggss_is_films_or_frames_with_sound(tmp_path: Path) -> None:
     first, second = of("vggss", tmp_path)
     assert (first.media.film, first.answers) == (tmp_path / "video/gEvCUcZ6w88_000030.mp4", ("people marching",))
     assert second.media.paths == (tmp_path / "frames/JIemsK_0lXc_000364.jpg", tmp_path / "audio/JIemsK_0lXc_000364.wav")
+
+
+def test_clips_of_vggss_have_their_own_sound_or_that_of_another_class_and_always_alike(tmp_path: Path) -> None:
+    clips = [(f"clip{n}_000030", "cat purring" if n % 3 else "people marching") for n in range(12)]
+    written(tmp_path / "vggss.json", json.dumps([{"file": file, "class": kind} for file, kind in clips]))
+    for file, _ in clips:
+        written(tmp_path / f"{file}.mp4", b"a film")
+    pairs = items("avm-vggss", tmp_path)[0]
+    for pair, (file, kind) in zip(pairs, clips, strict=True):
+        film, *others = [path.stem for path in pair.media.paths]
+        assert film == file
+        assert pair.answers == ("no" if others else "yes",)
+        assert all(dict(clips)[other] != kind for other in others)
+    assert 3 <= sum(pair.answers == ("yes",) for pair in pairs) <= 9
+    assert pairs == items("avm-vggss", tmp_path)[0]
+
+
+def test_film_with_another_sound_is_seen_with_that_sound(tmp_path: Path) -> None:
+    filmed(tmp_path / "film.mp4", 2.0)
+    heard(tmp_path / "other.wav")
+    alone, dubbed = seen(Media(film=tmp_path / "film.mp4")), seen(Media(film=tmp_path / "film.mp4", sound=tmp_path / "other.wav"))
+    other = seen(Media(sound=tmp_path / "other.wav"))
+    pairs = zip(alone, dubbed, strict=True)
+    assert all(
+        one.picture is not None and np.array_equal(one.picture, two.picture) for one, two in pairs if two.picture is not None
+    )
+    assert not np.array_equal(alone[0].sound, dubbed[0].sound)
+    assert np.array_equal(other[0].sound, dubbed[0].sound)
 
 
 def test_spokencoco_pairs_match_or_not_as_they_say_and_always_alike(tmp_path: Path) -> None:

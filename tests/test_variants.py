@@ -246,6 +246,12 @@ def begin(folder: Path) -> Path:
     return folder
 
 
+def test_encoders_of_variants_stay_as_they_are() -> None:
+    budget = ablations.budget_of("nano")
+    assert (budget.sight, budget.hearing) == (0, 0)
+    assert 0 < budget.join < budget.distil < budget.language
+
+
 @pytest.mark.slow
 def test_variants_are_taught_asked_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -272,6 +278,8 @@ def test_variants_are_taught_asked_and_kept(
     assert "| task | metric | separate, 1 seed | window-1, 1 seed |" in again
     with pytest.raises(ConfigError, match="was begun with"):
         ablations.run(out, start, ["full"], [0], "nano")
+    with pytest.raises(ConfigError, match="was begun with"):
+        ablations.run(out, start, ["full"], [0], "smoke", {"join": 3})
     (start / train.ORACLE).unlink()
     with pytest.raises(WeightsError, match=f"{train.ORACLE} cannot be read"):
         ablations.run(out, start, ["full"], [0], "smoke")

@@ -6,7 +6,7 @@ nobody could tell.
 
 from __future__ import annotations
 
-from favor_stream.aveb.facts import Asked, Rng, name
+from favor_stream.aveb.facts import QUESTION_END, Asked, Rng, name
 from favor_stream.aveb.lexicon import SHOWN
 from favor_stream.aveb.view import View
 
@@ -52,8 +52,9 @@ def fits_in_time(v: View, rng: Rng) -> Asked | None:
 
 
 def fits_in_words(v: View, rng: Rng) -> Asked | None:
-    """Whether what is in view is what somebody says who shows it."""
+    """Whether what is in view is what somebody says who shows it; what was said comes first, as in `facts.spoken`."""
     said = v.utterances[-1].split() if v.utterances else []
     if len(said) != len(SHOWN.split()) or said[0] != "a" or not v.now.things:
         return None
-    return {}, "yes" if any([thing.colour, thing.shape] == said[1:] for thing in v.now.things) else "no"
+    is_shown = any([thing.colour, thing.shape] == said[1:] for thing in v.now.things)
+    return {}, f"{' '.join(said)}{QUESTION_END} {'yes' if is_shown else 'no'}"

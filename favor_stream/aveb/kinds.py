@@ -271,7 +271,7 @@ KINDS = {
     ),
     "size": Kind(
         stills.size,
-        2.0,
+        5.0,
         ("how large is the {thing}?", "is the {thing} small or large?", "tell me how large the {thing} is"),
         ("say how large the {thing} is", "tell me, is the {thing} small or large?"),
     ),

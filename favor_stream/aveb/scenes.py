@@ -199,14 +199,14 @@ NOW = ("now_see", "now_hear", "sees", "hears")
 SHOWN_NOW = ("caption", "size", "side", "beside", "how_many")
 AGO = ("seen_ago", "heard_ago")
 SETTINGS = {
-    "film": Setting(film, 0.58, (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")),
+    "film": Setting(film, 0.52, (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")),
     "speech": Setting(speech, 0.0, ("said", "said_last")),
     "sounds": Setting(sounds, 0.0, ("sounds", "count_sound", "sound_order")),
     "picture": Setting(picture, 0.1, (*SHOWN_NOW, "now_see", "sees", "word", "colour", "shape")),
-    "reading": Setting(reading, 0.04, ("word", "now_see")),
+    "reading": Setting(reading, 0.07, ("word", "now_see")),
     "asked_aloud": Setting(asked_aloud, 0.06, ("spoken",)),
-    "slides": Setting(slides, 0.04, ("said", "word", "said_last")),
+    "slides": Setting(slides, 0.06, ("said", "word", "said_last")),
     "source": Setting(source, 0.07, ("source", "fits_in_time", "sounds")),
-    "naming": Setting(naming, 0.05, ("fits_in_words", "said")),
+    "naming": Setting(naming, 0.06, ("fits_in_words", "said")),
     "causes": Setting(causes, 0.06, ("why", "sounds", "story", "seen_during")),
 }

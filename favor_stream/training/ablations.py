@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -52,29 +52,45 @@ class Course:
     sorts: train.Sorts
 
 
-def run(out: Path, start: Path, variants: Sequence[str], seeds: Sequence[int], preset: str) -> int:
+def run(
+    out: Path,
+    start: Path,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    preset: str,
+    other: Mapping[str, int] | None = None,
+    clips: int | None = None,
+) -> int:
     """Teach and ask every variant with every seed, each into a folder of `out`, and print the table.
 
-    What is finished is not done again. Raises ConfigError for a variant that there is not and for a folder that was begun
-    otherwise, WeightsError where `start` has no oracle.
+    What is finished is not done again. `other` numbers of clips or steps take the place of the budget's own, by its names;
+    questions are asked about `clips` of each setting. Raises ConfigError for an unknown variant or name and for a folder that was
+    begun otherwise, WeightsError where `start` has no oracle.
     """
     import jiwer  # noqa: F401  # speech is measured with it: better missed now than after hours
 
     if unknown := set(variants) - VARIANTS.keys():
         raise ConfigError(f"unknown variants {sorted(unknown)}: expected some of {', '.join(VARIANTS)}")
     train.keep_memory()
-    budget, begun_with = train.BUDGETS[preset].further(), weights.read_manifest(start)["sha256"]
-    train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget)})
+    budget, begun_with = train.budgeted(budget_of(preset), other or {}), weights.read_manifest(start)["sha256"]
+    clips = clips or ASKED[preset]
+    train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget), "asked": clips})
     every = [(variant, seed) for seed in dict.fromkeys(seeds) for variant in dict.fromkeys(variants)]
     if missing := [(variant, seed) for variant, seed in every if not folder(out, variant, seed).joinpath(OUTCOME).exists()]:
         course = prepared(start, out / "work", budget)
         for variant, seed in missing:
             teach(course, variant, seed, folder(out, variant, seed))
-            ask(folder(out, variant, seed), variant, seed, ASKED[preset])
+            ask(folder(out, variant, seed), variant, seed, clips)
             for stage in course.work.glob(f"*-{variant}-{seed}.pt"):  # large, and of no use any more
                 stage.unlink()
     print(table([read(folder(out, variant, seed)) for variant, seed in every]))
     return 0
+
+
+def budget_of(preset: str) -> train.Budget:
+    """For one variant: encoders stay as they are, and a Q-Former is taught for a third and an eighth of what is usual."""
+    further = train.BUDGETS[preset].further()
+    return replace(further, sight=0, hearing=0, distil=math.ceil(further.distil / 3), join=math.ceil(further.join / 8))
 
 
 def folder(out: Path, variant: str, seed: int) -> Path:
@@ -83,7 +99,7 @@ def folder(out: Path, variant: str, seed: int) -> Path:
 
 def prepared(start: Path, work: Path, budget: train.Budget) -> Course:
     """The films as the encoders of `start` give them, which learn nothing here."""
-    sorts = train.teach_senses(begun(start, work, "full", 0), replace(budget, hearing=0), seed=0, is_new=False)
+    sorts = train.teach_senses(begun(start, work, "full", 0), budget, seed=0, is_new=False)
     return Course(start, work, budget, sorts)
 
 
@@ -92,8 +108,7 @@ def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     learning, budget = begun(course.start, course.work, variant, seed), course.budget
     window, diversity = learning.model.config.fusion.slices_per_window, VARIANTS[variant].diversity
     speaking = Stage(f"language-{window}-{seed}", budget.language, train.GENTLY)  # the same for all with such windows
-    distilling = Stage(f"distil-{variant}-{seed}", math.ceil(budget.distil / 3))
-    joining = Stage(f"join-{variant}-{seed}", math.ceil(budget.join / 8))
+    distilling, joining = Stage(f"distil-{variant}-{seed}", budget.distil), Stage(f"join-{variant}-{seed}", budget.join)
     language.speak(learning, speaking, train.lessons(learning, speaking, train.SYLLABUS[2:], budget.samples, seed))
     torch.manual_seed(seed)
     learning.model.fusion = Fusion(learning.model.config)

@@ -29,7 +29,7 @@ SHARD = 50  # clips that one worker makes at a time; the last shard may have few
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
 LONG = 40  # slices, from which on every memory is of a film
-EVICTED = 0.15  # of the longer memories have forgotten their first windows
+EVICTED = 0.25  # of the longer memories have forgotten their first windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,12 @@ def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: 
         script = scenes.draw(setting, wish).script
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        forgotten = lesson.window * int(rng.integers(until // lesson.window + 1)) if rng.random() < EVICTED else 0
         asking = Asking(asked, setting, "symbolic", lesson.exercises)
-        out.append(sample(script, rows, until, asking, rng, forgotten if forgotten < until else 0))
+        out.append(sample(script, rows, until, asking, rng, forgotten(until, lesson.window, rng)))
     return out
+
+
+def forgotten(until: int, window: int, rng: np.random.Generator) -> int:
+    """How many of the first slices are to be forgotten by then: whole windows, mostly none, never all."""
+    slices = window * int(rng.integers(until // window + 1)) if rng.random() < EVICTED else 0
+    return slices if slices < until else 0

@@ -156,11 +156,19 @@ def perceiving(run: Run, shard: Encoded, diversity: float = DIVERSITY) -> tuple[
     until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
     chosen = run.rng.permutation(len(shard.seen))[:BATCH]
     clips = shard.clips
-    asking = [bank.Asking(ASKED, clips.settings[n]) for n in chosen]
-    samples = [bank.sample(clips.scripts[n], clips.rows[n], until, a, run.rng) for n, a in zip(chosen, asking, strict=True)]
+    samples = [asked(run, clips, n, until) for n in chosen]
     seen, heard, _ = shard.part(chosen, slice(until))
     with faster():
         slices, windows = perceive(run.model.fusion, seen, heard)
         loss, figures = answering(run, samples, slices, windows)
     similar = torch.stack([diversity_loss(w) for w in windows]).mean()
     return loss + diversity * similar, figures
+
+
+def asked(run: Run, clips: bank.Clips, number: int, until: int) -> bank.Sample:
+    """Questions about the first slices of a clip; as in a stream some of them may be forgotten by now."""
+    asking, gone = (
+        bank.Asking(ASKED, clips.settings[number]),
+        bank.forgotten(until, run.model.config.fusion.slices_per_window, run.rng),
+    )
+    return bank.sample(clips.scripts[number], clips.rows[number], until, asking, run.rng, gone)

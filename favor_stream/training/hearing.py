@@ -56,10 +56,7 @@ class Batch:
 
 
 def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -> None:
-    """Teach `run.model.audio` on clips that are dense with speech.
-
-    For `heads_alone` steps only the heads learn: they are new, and would spoil an encoder that is not.
-    """
+    """Teach `run.model.audio` on clips that are dense with speech; for `heads_alone` steps only what is thrown away learns."""
     hearing = Hearing(run.model)
     masking = hearing.audio.mel.register_forward_hook(lambda _, __, mel: masked(mel, run.rng))
 

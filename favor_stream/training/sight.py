@@ -57,8 +57,8 @@ class Batch:
     cells: Tensor  # [B, 3, side x side] classes of a cell's colour, shape and word
 
 
-def see(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
-    """Teach `run.model.vision` on pictures of `clips`."""
+def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -> None:
+    """Teach `run.model.vision` on pictures of `clips`; for `heads_alone` steps only what is thrown away afterwards learns."""
     sight = Sight(run.model)
     sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = np.stack([shard.rows for shard in clips])
@@ -66,7 +66,8 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips]) -> None:
     weight = 0.1 + (rows[..., 0] != 0) + (rows[..., labels.THING_FIELDS] != 0) + 3 * (rows[..., labels.CARD] > 0)
     chances = (weight / weight.sum()).ravel()
 
-    def step(_: int) -> tuple[Tensor, dict[str, float]]:
+    def step(at: int) -> tuple[Tensor, dict[str, float]]:
+        sight.vision.requires_grad_(at >= heads_alone)
         spots = np.unravel_index(run.rng.choice(weight.size, BATCH, p=chances), weight.shape)
         batch = look_up(clips, spots, run.model.config.vision.image // 16)
         with faster():

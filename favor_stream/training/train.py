@@ -48,7 +48,7 @@ class Budget:
     def further(self) -> Budget:
         """For weights that know most of it already."""
         data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
-        senses = {"sight": 0, "hearing": self.hearing // 5}
+        senses = {"sight": self.sight // 5, "hearing": self.hearing // 5}
         return replace(self, **data, **senses, language=self.language // 10, distil=self.distil // 2, join=self.join // 2)
 
 
@@ -60,7 +60,7 @@ BUDGETS = {
 }
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
 GENTLY = 0.4  # of the usual rate, where weights are taught further
-HEADS_ALONE = 0.2  # of the steps of a hearing that is taught further
+HEADS_ALONE = 0.2  # of the steps of an encoder that is taught further: its heads are new, and would spoil it
 ORACLE = "oracle.safetensors"  # beside the weights, for those who teach them further
 SLICES, SPEECH_SLICES = 32, 16  # of a training clip
 # Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
@@ -77,7 +77,7 @@ LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where th
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
 SHARES = tuple((name, setting.share) for name, setting in SETTINGS.items())  # of the clips with a name
-SPOKEN_SHARES = (("film", 0.8), ("slides", 0.2))
+SPOKEN_SHARES = (("film", 0.7), ("slides", 0.3))
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
@@ -90,8 +90,8 @@ def run(
 ) -> int:
     """Train `preset` into the weights folder `out`; work in progress is kept in `out`/work.
 
-    From the weights `start` it goes further: their sight stays as it is, the rest is taught on. `other` numbers of clips or steps
-    take the place of the budget's own, by its names.
+    From the weights `start` it goes further. `other` numbers of clips or steps take the place of the budget's own, by its names;
+    an encoder with none stays as it is.
     """
     keep_memory()
     budget, work = budgeted(BUDGETS[preset].further() if start else BUDGETS[preset], other or {}), out / "work"
@@ -152,7 +152,7 @@ def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> 
 
 
 def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
-    """Make the data, teach both encoders (one that is not new: hearing alone), and encode all clips with them."""
+    """Make the data, teach both encoders, gently where they are not new, and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
     plans = (
         bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY, shares=SHARES),
@@ -162,11 +162,13 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
     for folder, plan in zip(folders, plans, strict=True):
         bank.make_clips(folder, plan, learning.tokenizer, workers())
     clips, odd, speech = (list(bank.shards(folder)) for folder in folders)
-    if is_new:
-        sight.see(learning, Stage("sight", budget.sight), clips + odd)
-        hearing.hear(learning, Stage("hearing", budget.hearing), speech)
-    elif budget.hearing:
-        hearing.hear(learning, Stage("hearing", budget.hearing, GENTLY), speech, math.ceil(HEADS_ALONE * budget.hearing))
+    rate, heads_alone = (1.0, 0.0) if is_new else (GENTLY, HEADS_ALONE)
+    for name, steps, teach, data in (
+        ("sight", budget.sight, sight.see, clips + odd),
+        ("hearing", budget.hearing, hearing.hear, speech),
+    ):
+        if steps:
+            teach(learning, Stage(name, steps, rate), data, math.ceil(heads_alone * steps))
     learning.model.eval()
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
 

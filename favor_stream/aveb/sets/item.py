@@ -11,11 +11,11 @@ from favor_stream.records import Turn
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What is perceived: a film or a recording alone, a picture alone, or a picture along with a sound."""
+    """What is perceived: a film, a recording or a picture alone, or a film or a picture along with a sound."""
 
-    film: Path | None = None  # with its own sound, where it has some
+    film: Path | None = None  # with its own sound, where it has some and no other is given
     picture: Path | None = None  # a still one, shown as long as its sound lasts
-    sound: Path | None = None
+    sound: Path | None = None  # a recording, or the sound of a film
     said: str = ""  # spoken in place of a `sound`
     start_s: float = 0.0  # of the film, from where it is shown
     end_s: float = math.inf

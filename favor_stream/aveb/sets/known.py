@@ -67,6 +67,17 @@ GQA = DataSet(
     "accuracy",
     (ACCURACY,),
 )
+VGGSS = DataSet(
+    "VGG-SS",
+    "AVSSD",
+    "https://github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way",
+    "vggss.json, and of https://www.robots.ox.ac.uk/~vgg/data/vggsound/ its clips as YOUTUBEID_SECONDS.mp4, six digits",
+    vggss.read,
+    "accuracy as judged by ChatGPT",
+    (EXACT, CONTAINED),
+    JUDGED,
+    is_from_youtube=True,
+)
 SETS = {
     "librispeech": DataSet(
         "LibriSpeech test-clean",
@@ -129,16 +140,9 @@ SETS = {
         (CONTAINED, WORD_F1),
         JUDGED,
     ),
-    "vggss": DataSet(
-        "VGG-SS",
-        "AVSSD",
-        "https://github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way",
-        "vggss.json, and of https://www.robots.ox.ac.uk/~vgg/data/vggsound/ its clips as YOUTUBEID_SECONDS.mp4, six digits",
-        vggss.read,
-        "accuracy as judged by ChatGPT",
-        (EXACT, CONTAINED),
-        JUDGED,
-        is_from_youtube=True,
+    "vggss": VGGSS,
+    "avm-vggss": DataSet(
+        VGGSS.title, "AVM", VGGSS.page, VGGSS.parts, vggss.matching, "accuracy", (YES_OR_NO,), is_from_youtube=True
     ),
     "spokencoco": DataSet(
         "SpokenCOCO",

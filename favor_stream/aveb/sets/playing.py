@@ -39,13 +39,13 @@ def perceive(session: Session, media: Media, config: Config, on_event: OnEvent) 
 def source(media: Media, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> Source:
     """What will fill the ring: the file itself where one file is all there is, else its parts put together."""
     alone = media.film or media.sound
-    if alone and not media.picture and (media.start_s, media.end_s) == (0.0, math.inf):
+    if alone and len(media.paths) == 1 and (media.start_s, media.end_s) == (0.0, math.inf):
         return open_source(str(alone.absolute()), ring, on_event, pictures_per_s)
     return Composed(media, ring, on_event, pictures_per_s)
 
 
 class Composed(Played):
-    """A span of a film, or a picture along with a sound, as fast as the reader goes."""
+    """A span of a film, or a film or a picture along with a sound, as fast as the reader goes."""
 
     def __init__(self, media: Media, ring: Ring, on_event: OnEvent, pictures_per_s: float) -> None:
         super().__init__(str(media.paths[0]), ring, "fast", on_event, pictures_per_s)
@@ -59,8 +59,21 @@ class Composed(Played):
             return
         with opened(f"file:{self._media.film}", self.name, WANTED) as container:
             footage = Footage(container, self._pictures_per_s)
-            self._expect(footage.has_sound, footage.has_pictures, math.inf)
-            self._play(span(in_order(footage), self._media.start_s, self._media.end_s), lambda: footage.thinned)
+            self._expect(footage.has_sound or self._media.sound is not None, footage.has_pictures, math.inf)
+            pieces = dubbed(footage, recording(self._media.sound)) if self._media.sound else footage
+            self._play(span(in_order(pieces), self._media.start_s, self._media.end_s), lambda: footage.thinned)
+
+
+def dubbed(film: Iterable[Heard | Seen], sound: Sound) -> Iterator[Heard | Seen]:
+    """The pictures of a film with another sound, which is cut where the film ends."""
+    heard = 0  # samples
+    for piece in film:
+        if isinstance(piece, Seen):
+            yield piece
+        until = round(piece.end_s * RATE)
+        if len(part := sound[heard:until]):
+            yield Heard(part, heard / RATE, 0.0)
+        heard = max(heard, until)
 
 
 def span(pieces: Iterable[Heard | Seen], start_s: float, end_s: float) -> Iterator[Heard | Seen]:
