@@ -23,7 +23,7 @@ from favor_stream.records import SLICE_SAMPLES
 from favor_stream.training import ablations, bank, fusion, labels, language, train
 from favor_stream.training.ablations import Outcome
 from favor_stream.training.loop import Run
-from favor_stream.training.oracle import QUERIES, WINDOW_QUERIES
+from favor_stream.training.oracle import QUERIES, WINDOW_QUERIES, shown
 from favor_stream.training.tokens import train_tokenizer
 from favor_stream.training.variants import VARIANTS, WHOLE, ShownOracle
 
@@ -180,8 +180,8 @@ def test_every_second_slice_has_no_picture_at_one_per_second(variant: str, is_se
 
 def test_windows_show_no_motion_in_their_first_slice() -> None:
     rows = torch.ones(1, 6, labels.WIDTH, dtype=torch.long)
-    told = fusion.shown(rows, 2)
-    hidden = torch.tensor([fusion.MOTION, labels.THING_FIELDS + fusion.MOTION])
+    told = shown(rows, 2)
+    hidden = torch.tensor([labels.MOTION, labels.THING_FIELDS + labels.MOTION])
     assert told[0, ::2, hidden].eq(0).all()
     told[0, ::2, hidden[:, None]] = 1
     assert torch.equal(told, rows)

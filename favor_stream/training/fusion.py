@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
-from favor_stream.training import bank, labels
+from favor_stream.training import bank
 from favor_stream.training.language import Lessons, answering
 from favor_stream.training.loop import Run, Stage, faster, keep
+from favor_stream.training.oracle import shown
 
 BATCH, ASKED = 10, 8  # clips of a joint step, questions to each
 DIVERSITY = 0.01  # FAVOR's weight of the diversity loss
 TETHER = 0.3  # weight of the oracle's tokens in joint training
-MOTION = 2  # among the labels of a thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +105,6 @@ def copied(run: Run, seen: Tensor, heard: Tensor, rows: Tensor, diversity: float
     reading, figures = run.oracle.reading(slices.flatten(0, 1), rows.flatten(0, 1))
     loss = 20 * copy + reading + diversity * diversity_loss(window)
     return loss, {"copy": copy.item(), "reading": reading.item(), **figures}
-
-
-def shown(rows: Tensor, size: int) -> Tensor:
-    """Labels [..., S, WIDTH] from a window's start, as windows of `size` show them: in a first slice nobody knows what moves."""
-    rows = rows.clone()
-    rows[..., ::size, MOTION : labels.CARD : labels.THING_FIELDS] = 0
-    return rows
 
 
 def opening(shards: list[Encoded], count: int, size: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -141,6 +141,13 @@ def arrivals(rows: Tensor, size: int) -> Tensor:
     return (now[..., 0] != 0) & ~was_there & is_known.unsqueeze(-1)
 
 
+def shown(rows: Tensor, size: int) -> Tensor:
+    """Labels [..., S, WIDTH] from a window's start, as windows of `size` show them: in a first slice nobody knows what moves."""
+    rows = rows.clone()
+    rows[..., ::size, labels.MOTION : labels.CARD : labels.THING_FIELDS] = 0
+    return rows
+
+
 def words_before(spoken: Tensor, size: int) -> Tensor:
     """The two words said before each word in its window, the nearest first: [..., S, 2] -> [..., S, 2, 2], 0 for none."""
     out, last = [], torch.zeros_like(spoken[..., 0, :])

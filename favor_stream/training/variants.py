@@ -12,8 +12,8 @@ from functools import partial
 from torch import Tensor
 
 from favor_stream.model.config import FusionConfig, ModelConfig
-from favor_stream.training.fusion import DIVERSITY, shown
-from favor_stream.training.oracle import Oracle
+from favor_stream.training.fusion import DIVERSITY
+from favor_stream.training.oracle import Oracle, shown
 
 WHOLE = 32  # slices of a training clip and of a film that is asked about
 
