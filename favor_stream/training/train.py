@@ -28,6 +28,7 @@ from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.loop import Run, Stage
 from favor_stream.training.oracle import Oracle
+from favor_stream.training.provenance import provenance
 from favor_stream.training.tokens import extended, train_tokenizer
 
 
@@ -190,8 +191,7 @@ def teach_both(learning: Run, stages: tuple[Stage, Stage], sorts: Sorts, rehears
 def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
     """Write the weights folder and its learning curves."""
     curves = learning.folder / "curves.jsonl"
-    spent = {"stage_seconds": stage_seconds(curves), "cores": workers(), "torch": torch.__version__}
-    weights.save(folder, learning.model.eval(), learning.tokenizer, {**facts, **spent})
+    weights.save(folder, learning.model.eval(), learning.tokenizer, {**facts, **provenance(curves)})
     weights.write(learning.oracle, folder / ORACLE)
     plot(curves, folder / "curves.png")
     print(f"wrote {folder}")
@@ -220,12 +220,6 @@ def keep_memory() -> None:
 
 def workers() -> int:
     return torch.get_num_threads()
-
-
-def stage_seconds(curves: Path) -> dict[str, float]:
-    """What each stage took, whichever run it was finished in."""
-    lines = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
-    return {line["stage"]: line["seconds"] for line in lines}
 
 
 def plot(curves: Path, picture: Path) -> None:
