@@ -80,10 +80,10 @@ def test_answers_are_taught_on_branches_as_the_agent_asks(monkeypatch: pytest.Mo
     branches = talk.branches([asked], tokenizer)
     apart = []
     monkeypatch.setattr(talk, "ASKING", 0.0)
-    together, _ = talk.answer_loss(model, tokenizer, memory, branches)
+    together, _ = talk.answer_loss(model, talk.read(model, tokenizer, memory, branches), branches)
     for question in asked:
         one = talk.branches([(question,)], tokenizer)
-        loss, _ = talk.answer_loss(model, tokenizer, memory, one)
+        loss, _ = talk.answer_loss(model, talk.read(model, tokenizer, memory, one), one)
         apart.append((loss, int(one.answering.sum())))
     mean = sum(loss * n for loss, n in apart) / sum(n for _, n in apart)
     torch.testing.assert_close(together, mean)

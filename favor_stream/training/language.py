@@ -38,7 +38,8 @@ def answering(
     fusion = run.model.config.fusion
     memory = remember(slices, windows, fusion.slices_per_window)
     evicted = torch.tensor([s.forgotten // fusion.slices_per_window * fusion.tokens_per_window for s in samples])
-    loss, right = talk.answer_loss(run.model, run.tokenizer, memory, asked, far, evicted)
+    hidden = talk.read(run.model, run.tokenizer, memory, asked, far, evicted)
+    loss, right = talk.answer_loss(run.model, hidden, asked)
     return loss, scores(samples, right)
 
 

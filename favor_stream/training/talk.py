@@ -57,20 +57,12 @@ def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
     return asked + tokenizer.encode(f" {question.answer}{PROMPT.eos}").ids, len(asked)
 
 
-def answer_loss(
-    model: Favor,
-    tokenizer: Tokenizer,
-    memory: Tensor,
-    asked: Branches,
-    rng: np.random.Generator | None = None,
-    evicted: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def answer_loss(model: Favor, hidden: Tensor, asked: Branches) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the answers and, lighter, of the questions; and which branches [B, M] would be answered word for word.
 
-    Questions are worth predicting: their words name what is in the memory, so looking things up is learned from them too.
-    Arguments as of `read`.
+    `hidden` are the states that `read` gives. Questions are worth predicting: their words name what is in the memory, so looking
+    things up is learned from them too.
     """
-    hidden = read(model, tokenizer, memory, asked, rng, evicted)
     answering, asking = asked.answering, ~asked.answering & (asked.following != IGNORED)
     logits, wanted = model.llm.lm_head(hidden[answering]).float(), asked.following[answering]
     loss = F.cross_entropy(logits, wanted)
