@@ -109,9 +109,11 @@ def test_what_is_named_is_in_view_half_of_the_time_and_else_often_nearly() -> No
     for seed, v in enumerate(views("naming", 200)):
         asked = belonging.fits_in_words(v, np.random.default_rng(seed))
         assert asked
-        fits[asked[1]] += 1
+        repeated, _, answer = asked[1].partition("? ")
+        assert repeated == v.utterances[-1]
+        fits[answer] += 1
         said = set(v.utterances[-1].split()[1:])
-        nearly += asked[1] == "no" and any(said & {t.colour, t.shape} for t in v.now.things)
+        nearly += answer == "no" and any(said & {t.colour, t.shape} for t in v.now.things)
     assert 0.35 < fits["yes"] / fits.total() < 0.65
     assert nearly > 0.7 * fits["no"]
 
@@ -146,6 +148,10 @@ def test_slides_are_read_aloud_while_they_are_shown_in_as_much_noise_as_is_asked
     noise = soundtrack(scene.script)[: round(0.4 * 16_000)]  # before the first word
     noise_db = 10 * math.log10(float(np.mean(noise**2)))
     assert scenes.loudness_db(scene.script.utterances) - noise_db == pytest.approx(snr_db, abs=1.5)
+
+
+def test_nobody_knows_beforehand_how_many_slides_there_are() -> None:
+    assert {len(drawn("slides", seed).script.cards) for seed in range(60)} == {4, 5, 6, 7, 8}
 
 
 def test_question_asked_aloud_is_about_the_picture() -> None:

@@ -91,6 +91,7 @@ KINDS = {
             "where did the {thing} move?",
             "how did the {thing} move?",
             "tell me which way the {thing} moved",
+            "tell me, how did the {thing} move?",
         ),
         ("tell me how the {thing} moved", "say which way the {thing} moved"),
     ),
@@ -271,8 +272,13 @@ KINDS = {
     ),
     "size": Kind(
         stills.size,
-        5.0,
-        ("how large is the {thing}?", "is the {thing} small or large?", "tell me how large the {thing} is"),
+        4.0,
+        (
+            "how large is the {thing}?",
+            "is the {thing} small or large?",
+            "tell me how large the {thing} is",
+            "say, is the {thing} large or small?",
+        ),
         ("say how large the {thing} is", "tell me, is the {thing} small or large?"),
     ),
     "side": Kind(

@@ -91,8 +91,9 @@ def asked_aloud(base: Script, wish: Wish, rng: Rng) -> Scene:
 
 
 def slides(base: Script, wish: Wish, rng: Rng) -> Scene:
-    """Words that are read aloud while they are shown, in noise."""
-    count = min(8, int((wish.duration_s - 1.0) / REACH_S))
+    """Some words that are read aloud while they are shown, in noise."""
+    most = min(8, int((wish.duration_s - 1.0) / REACH_S))
+    count = int(rng.integers(min(4, most), most + 1))
     words = [CARD_WORDS[i] for i in rng.permutation(len(CARD_WORDS))[:count]]
     voice = said(rng, wish, words[0], 0.5)
     spoken = tuple(again(voice, wish, word, 0.5 + at * REACH_S) for at, word in enumerate(words))

@@ -28,6 +28,7 @@ from favor_stream.training import labels
 SHARD = 50  # clips that one worker makes at a time; the last shard may have fewer
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
+FEW = 0.1  # at last: nobody asks so, and who has exercised long does not end an answer after its first word
 LONG = 40  # slices, from which on every memory is of a film
 EVICTED = 0.25  # of the longer memories have forgotten their first windows
 

@@ -71,9 +71,9 @@ SYLLABUS = (
     bank.Lesson(1400, (16,), exercises=1.0),
     bank.Lesson(2600, (16, 24, 32, 40)),
     bank.Lesson(200, (16, 24, 32, 48, 80, 160)),
-    bank.Lesson(3400, (32, 40)),
+    bank.Lesson(3400, (32, 40), exercises=0.25),
 )
-REHEARSAL = (bank.Lesson(1, (16, 32)),)
+REHEARSAL = (bank.Lesson(1, (16, 32), exercises=bank.FEW),)
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
