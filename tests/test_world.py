@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -264,6 +265,16 @@ def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
     assert image.shape == (120, 160, 3)
     assert np.abs(image[60, 48].astype(int) - COLOURS["red"]).max() < 12
     assert np.abs(picture(SCRIPT, 0.5)[60, 48].astype(int) - COLOURS["red"]).max() > 40
+
+
+def test_question_in_a_hurry_lacks_words_but_never_what_it_is_about() -> None:
+    rng = np.random.default_rng(0)
+    wordings = [wording for kind in kinds.KINDS.values() for wording in kind.wordings] * 20
+    hurried = [questions.hastily(wording, rng) for wording in wordings]
+    assert all(re.findall(r"{\w+}", text) == re.findall(r"{\w+}", whole) for text, whole in zip(hurried, wordings, strict=True))
+    assert 0.6 < sum(len(text.split()) for text in hurried) / sum(len(whole.split()) for whole in wordings) < 0.9
+    assert not set(hurried) & questions.TESTED
+    assert all(hurried)
 
 
 def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:

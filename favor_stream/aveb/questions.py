@@ -32,6 +32,8 @@ from favor_stream.records import Turn
 EASY = 0.8  # of the times that nobody has asked anything aloud, training does not ask what the answer to it is
 FOLLOW_UP = "follow_up"  # a question that refers to those before it
 FOLLOW_UPS = 0.1  # of what training asks about films
+HASTY, MISSING = 0.3, 0.25  # of training's questions, and of the words of those
+TESTED = frozenset(wording for kind in KINDS.values() for wording in kind.tested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +44,33 @@ class Question:
     earlier: tuple[Turn, ...] = ()  # what was asked and answered before it, where it refers to that
 
 
-def wording(kind: str, rng: Rng, split: Split) -> str:
-    """One of a kind's wordings, its places still open."""
+def wording(kind: str, rng: Rng, split: Split, hasty: float = 0.0) -> str:
+    """One of a kind's wordings, its places still open; a share of them as in `hastily`."""
     wordings = KINDS[kind].tested if split == "held_out" else KINDS[kind].wordings
-    return wordings[int(rng.integers(len(wordings)))]
+    text = wordings[int(rng.integers(len(wordings)))]
+    return hastily(text, rng) if hasty and rng.random() < hasty else text
+
+
+def hastily(text: str, rng: Rng) -> str:
+    """A wording as who is in a hurry types it, with words missing; its places stay.
+
+    Who learns whole wordings takes "tell me how it moved" for "tell me how large it is": each word has to count.
+    """
+    left = " ".join(word for word in text.split() if "{" in word or rng.random() >= MISSING)
+    return left if left and left not in TESTED else text
 
 
 def a(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-def ask(kind: str, v: View, rng: Rng) -> Question | None:
+def ask(kind: str, v: View, rng: Rng, hasty: float = 0.0) -> Question | None:
     """One question of a kind, or None where it does not apply."""
     asked = KINDS[kind].ask(v, rng)
     if asked is None:
         return None
     words, answer = asked
-    text = wording(kind, rng, v.split)
+    text = wording(kind, rng, v.split, hasty)
     articles = {f"a_{key}": a(value) for key, value in words.items()}
     return Question(kind, text.format(**words, **articles), answer)
 
@@ -89,7 +101,7 @@ def draw(v: View, rng: Rng, exercises: float, kinds: tuple[str, ...] = tuple(KIN
         if "first" in kinds and rng.random() < FOLLOW_UPS and (asked := follow_ups(v, rng)):
             return asked[int(rng.integers(len(asked)))]
         kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-        question = (exercise(kind, v, rng) if rng.random() < exercises else None) or ask(kind, v, rng)
+        question = (exercise(kind, v, rng) if rng.random() < exercises else None) or ask(kind, v, rng, HASTY)
         if question is None or (question.answer == NO_QUESTION and rng.random() < EASY):
             continue
         return question
