@@ -26,11 +26,12 @@ def matching(files: Files) -> Iterator[Item]:
     """Each clip with its own sound or, of about half of them, with that of a clip of another class."""
     clips, rng = list(read(files)), np.random.default_rng(SEED)
     for clip in clips:
-        others = [other for other in clips if other.answers != clip.answers]
-        is_own = rng.random() < 0.5 or not others
-        other = clip if is_own else others[int(rng.integers(len(others)))]
-        media = clip.media if is_own else replace(clip.media, sound=other.media.sound or other.media.film)
-        yield Item(clip.name, media, MATCHING, ("yes" if is_own else "no",))
+        media = clip.media
+        others = [] if rng.random() < 0.5 else [other.media for other in clips if other.answers != clip.answers]
+        if others:
+            other = others[int(rng.integers(len(others)))]
+            media = replace(media, sound=other.sound or other.film)
+        yield Item(clip.name, media, MATCHING, ("no" if others else "yes",))
 
 
 def _media(files: Files, clip: str) -> Media:
