@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from favor_stream.aveb.kinds import KINDS
-from favor_stream.aveb.lexicon import COLOURS, SHAPES, SOUNDS
-from favor_stream.aveb.questions import a
+from favor_stream.aveb.lexicon import COLOURS, SHAPES, SOUNDS, a
 from favor_stream.errors import ConfigError
 from favor_stream.session import NOW, SPOKEN
 from favor_stream.when import NAMED, Span, moment, split

@@ -7,7 +7,7 @@ nobody could tell.
 from __future__ import annotations
 
 from favor_stream.aveb.facts import QUESTION_END, Asked, Rng, name
-from favor_stream.aveb.lexicon import SHOWN
+from favor_stream.aveb.lexicon import a
 from favor_stream.aveb.view import View
 
 ALIKE_S = 0.25  # by which a thing and its sound may begin and end apart
@@ -54,7 +54,7 @@ def fits_in_time(v: View, rng: Rng) -> Asked | None:
 def fits_in_words(v: View, rng: Rng) -> Asked | None:
     """Whether what is in view is what somebody says who shows it; what was said comes first, as in `facts.spoken`."""
     said = v.utterances[-1].split() if v.utterances else []
-    if len(said) != len(SHOWN.split()) or said[0] != "a" or not v.now.things:
+    if len(said) != 3 or said[:2] != a(said[1]).split() or not v.now.things:
         return None
     is_shown = any([thing.colour, thing.shape] == said[1:] for thing in v.now.things)
     return {}, f"{' '.join(said)}{QUESTION_END} {'yes' if is_shown else 'no'}"

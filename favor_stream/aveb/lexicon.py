@@ -103,7 +103,7 @@ SAYINGS = (
     "thank you {n}",
     "the {o} is under the {o}",
 )
-SHOWN = "a {colour} {shape}"  # what somebody says who shows something
+SHOWN = "{a_colour} {shape}"  # what somebody says who shows something
 
 # Questions that are asked aloud.
 SPOKEN_FORMS = (
@@ -115,3 +115,8 @@ SPOKEN_FORMS = (
     "what word is shown",
     "did you hear a {sound}",
 )
+
+
+def a(word: str) -> str:
+    """With its article."""
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"

@@ -24,6 +24,7 @@ from favor_stream.aveb.lexicon import (
     SIZES,
     SOUNDS,
     SPOKEN_FORMS,
+    a,
 )
 from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.view import View, view
@@ -58,10 +59,6 @@ def hastily(text: str, rng: Rng) -> str:
     """
     left = " ".join(word for word in text.split() if "{" in word or rng.random() >= MISSING)
     return left if left and left not in TESTED else text
-
-
-def a(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def ask(kind: str, v: View, rng: Rng, hasty: float = 0.0) -> Question | None:

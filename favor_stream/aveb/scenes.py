@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from favor_stream.aveb import soundtrack, world
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, SHAPES, SHOWN, SOUNDS, SPOKEN_FORMS
+from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, SHAPES, SHOWN, SOUNDS, SPOKEN_FORMS, a
 from favor_stream.aveb.script import Card, Noise, Script, Split, Thing, Utterance
 from favor_stream.aveb.speech import say
 from favor_stream.aveb.staged import Scene
@@ -130,7 +130,7 @@ def naming(base: Script, wish: Wish, rng: Rng) -> Scene:
         names = {(each.colour, each.shape) for each in shown}
         while (colour, shape) in names:
             colour, shape = [(str(rng.choice(list(COLOURS))), shape), (colour, str(rng.choice(SHAPES)))][int(rng.integers(2))]
-    spoken = said(rng, wish, SHOWN.format(colour=colour, shape=shape), 0.5)
+    spoken = said(rng, wish, SHOWN.format(a_colour=a(colour), shape=shape), 0.5)
     return Scene(replace(base, things=shown, cards=(), noises=(), utterances=(spoken,)))
 
 

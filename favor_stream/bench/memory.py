@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from transformers.models.llama.modeling_llama import rotate_half
 
-from favor_stream.aveb.lexicon import COLOURS, SHAPES
-from favor_stream.aveb.questions import a
+from favor_stream.aveb.lexicon import COLOURS, SHAPES, a
 from favor_stream.bench.rows import Row, at_most, note
 from favor_stream.bench.subject import Subject
 from favor_stream.llm import Prompt

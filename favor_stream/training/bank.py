@@ -30,7 +30,7 @@ HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
 FEW = 0.1  # at last: nobody asks so, and who has exercised long does not end an answer after its first word
 LONG = 40  # slices, from which on every memory is of a film
-EVICTED = 0.25  # of the longer memories have forgotten their first windows
+EVICTED = 0.4  # of the longer memories have forgotten their first windows
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where th
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
 SHARES = tuple((name, setting.share) for name, setting in SETTINGS.items())  # of the clips with a name
-SPOKEN_SHARES = (("film", 0.7), ("slides", 0.3))
+SPOKEN_SHARES = (("film", 0.6), ("slides", 0.25), ("naming", 0.15))
 DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
 
 
