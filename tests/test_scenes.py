@@ -118,6 +118,18 @@ def test_what_is_named_is_in_view_half_of_the_time_and_else_often_nearly() -> No
     assert nearly > 0.7 * fits["no"]
 
 
+def test_film_that_is_over_early_leaves_a_quiet_room() -> None:
+    counts = set()
+    for seed in range(60):
+        film, over = (drawn(name, seed).script for name in ("film", "over"))
+        assert set(over.things) <= set(film.things)
+        assert set(over.noises) <= set(film.noises)
+        parts = (over.things, over.cards, over.noises, over.utterances)
+        assert all(each.end_s <= scenes.OVER[1] * LASTS_S for part in parts for each in part)
+        counts.add(len(over.things))
+    assert len(counts) > 3
+
+
 def test_sound_just_before_a_thing_comes_is_why_and_a_later_one_is_not() -> None:
     whys = Counter[bool]()
     for seed, v in enumerate(views("causes")):

@@ -258,7 +258,7 @@ def test_variants_are_taught_asked_and_kept(
 ) -> None:
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(ablations, "TASKS", [task for task in TASKS if task.name in ("captions", "pictures")])
-    monkeypatch.setattr(train, "SYLLABUS", (bank.Lesson(1, (8,)),) * 3)
+    monkeypatch.setattr(train, "FURTHER", (bank.Lesson(1, (8,)),))
     start, out = begin(tmp_path / "start"), tmp_path / "out"
 
     def told(variants: Sequence[str], seeds: Sequence[int]) -> str:

@@ -1,7 +1,8 @@
 """Scenes: each setting makes something of a script of the world, so that what its questions ask for happens in it.
 
 A picture that stands still, a word to read, a question asked aloud about a picture, slides that are read aloud in noise, a thing
-that makes a sound, something that is shown and named, a bell that makes things come; and a film as the world itself draws it.
+that makes a sound, something that is shown and named, a bell that makes things come; a film as the world itself draws it, and one
+that is over early.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,9 +23,11 @@ from favor_stream.aveb.world import Timed
 from favor_stream.records import SLICE_S
 
 Rng = np.random.Generator
+Happening = TypeVar("Happening", Thing, Card, Noise, Utterance)
 STREAM = 3  # of random numbers, apart from those that the script itself was drawn with
 SNR_DB = (10.0, 0.0, -5.0)  # of slides: how much louder the voice is than the noise
 ABOUT_PICTURES = [form for form in SPOKEN_FORMS if "hear" not in form and "first" not in form]
+OVER = (0.3, 0.8)  # of its time, when a film may be over early
 REACH_S = 1.2  # from one word of slides to the next
 BLINKS_S = (1.0, 1.5)  # how long a thing that makes a sound does so, and rests; whole slices
 
@@ -56,6 +60,14 @@ def draw(name: str, wish: Wish) -> Scene:
 
 def film(base: Script, wish: Wish, rng: Rng) -> Scene:
     return Scene(base)
+
+
+def over(base: Script, wish: Wish, rng: Rng) -> Scene:
+    """A film that is over early: an empty, quiet room is left. Else how much there was could be told by how long it took."""
+    end_s = float(rng.uniform(*OVER)) * wish.duration_s
+    things, cards = ended(base.things, end_s), ended(base.cards, end_s)
+    noises, utterances = ended(base.noises, end_s), ended(base.utterances, end_s)
+    return Scene(replace(base, things=things, cards=cards, noises=noises, utterances=utterances))
 
 
 def speech(base: Script, wish: Wish, rng: Rng) -> Scene:
@@ -151,6 +163,11 @@ def causes(base: Script, wish: Wish, rng: Rng) -> Scene:
 # What is in scenes.
 
 
+def ended(items: tuple[Happening, ...], end_s: float) -> tuple[Happening, ...]:
+    """Those that are over by then."""
+    return tuple(each for each in items if each.end_s <= end_s)
+
+
 def things(rng: Rng, wish: Wish, count: int) -> tuple[Thing, ...]:
     """So many things that stand still from beginning to end, from left to right; two keep to their halves."""
     pairs = world.shuffled(rng, wish.split, wish.odd)
@@ -199,8 +216,9 @@ TOGETHER = ("seen_during", "heard_during", "count_things", "count_sound", "saw",
 NOW = ("now_see", "now_hear", "sees", "hears")
 SHOWN_NOW = ("caption", "size", "side", "beside", "how_many")
 AGO = ("seen_ago", "heard_ago")
+FILM = (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")
 SETTINGS = {
-    "film": Setting(film, 0.52, (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")),
+    "film": Setting(film, 0.44, FILM),
     "speech": Setting(speech, 0.0, ("said", "said_last")),
     "sounds": Setting(sounds, 0.0, ("sounds", "count_sound", "sound_order")),
     "picture": Setting(picture, 0.1, (*SHOWN_NOW, "now_see", "sees", "word", "colour", "shape")),
@@ -210,4 +228,5 @@ SETTINGS = {
     "source": Setting(source, 0.07, ("source", "fits_in_time", "sounds")),
     "naming": Setting(naming, 0.06, ("fits_in_words", "said")),
     "causes": Setting(causes, 0.06, ("why", "sounds", "story", "seen_during")),
+    "over": Setting(over, 0.08, FILM),
 }

@@ -109,7 +109,7 @@ def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     window, diversity = learning.model.config.fusion.slices_per_window, VARIANTS[variant].diversity
     speaking = Stage(f"language-{window}-{seed}", budget.language, train.GENTLY)  # the same for all with such windows
     distilling, joining = Stage(f"distil-{variant}-{seed}", budget.distil), Stage(f"join-{variant}-{seed}", budget.join)
-    language.speak(learning, speaking, train.lessons(learning, speaking, train.SYLLABUS[2:], budget.samples, seed))
+    language.speak(learning, speaking, train.lessons(learning, speaking, train.FURTHER, budget.samples, seed))
     torch.manual_seed(seed)
     learning.model.fusion = Fusion(learning.model.config)
     fusion.distil(shuffled(learning, seed, 1), distilling, course.sorts, diversity)

@@ -28,8 +28,8 @@ from favor_stream.training import labels
 SHARD = 50  # clips that one worker makes at a time; the last shard may have fewer
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
-FEW = 0.1  # at last: nobody asks so, and who has exercised long does not end an answer after its first word
-LONG = 40  # slices, from which on every memory is of a film
+FEW = 0.05  # at last: nobody asks so, and who has exercised long does not end an answer after its first word
+LONG, FILMS = 40, ("film", "over")  # slices, from which on every memory is of one of these
 EVICTED = 0.4  # of the longer memories have forgotten their first windows
 
 
@@ -51,7 +51,7 @@ class Plan:
     clips: int
     slices: int  # of each
     seed: int  # of the first; the others follow
-    density: float  # how much happens, against the world's own pace
+    densities: tuple[float, float]  # from, to: how much happens, against the world's own pace
     pictures: bool = True
     odd: float = 0.0  # share of things whose colour or shape has no name
     shares: tuple[tuple[str, float], ...] = (("film", 1.0),)  # settings of `scenes`, and how many of the clips each gets
@@ -95,8 +95,9 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
 def planned(plan: Plan, seed: int) -> tuple[str, Scene]:
     """The setting and the scene of a clip."""
     names, shares = zip(*plan.shares, strict=True)
-    setting = str(np.random.default_rng(seed).choice(names, p=np.array(shares) / sum(shares)))
-    wish = Wish(seed, plan.slices * SLICE_S, "training", density=plan.density, odd=plan.odd)
+    rng = np.random.default_rng(seed)
+    setting = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+    wish = Wish(seed, plan.slices * SLICE_S, "training", density=rng.uniform(*plan.densities), odd=plan.odd)
     return setting, scenes.draw(setting, wish)
 
 
@@ -166,7 +167,7 @@ def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: 
     out = []
     for at in range(start, start + 100):
         slices = int(rng.choice(lesson.lengths))
-        setting = "film" if slices > LONG else str(rng.choice(list(SETTINGS), p=SHARES))
+        setting = str(rng.choice(FILMS) if slices > LONG else rng.choice(list(SETTINGS), p=SHARES))
         wish = Wish(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", world.guessed, rng.uniform(0.7, 3.0))
         script = scenes.draw(setting, wish).script
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])

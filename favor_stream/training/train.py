@@ -73,13 +73,16 @@ SYLLABUS = (
     bank.Lesson(200, (16, 24, 32, 48, 80, 160)),
     bank.Lesson(3400, (32, 40), exercises=0.25),
 )
+FURTHER = tuple(replace(lesson, exercises=bank.FEW) for lesson in SYLLABUS[2:])  # for who can look things up
 REHEARSAL = (bank.Lesson(1, (16, 32), exercises=bank.FEW),)
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
 SHARES = tuple((name, setting.share) for name, setting in SETTINGS.items())  # of the clips with a name
 SPOKEN_SHARES = (("film", 0.6), ("slides", 0.25), ("naming", 0.15))
-DENSITY, SPEECH_DENSITY = 2.0, 6.0  # how much happens in a training clip, against the world's own pace
+# How much happens in a training clip, from and to, against the world's own pace. Where it is always as much, it is told by the
+# clip's length, and not by what happened.
+DENSITIES, SPEECH_DENSITIES = (0.7, 2.5), (4.0, 7.0)
 
 
 def run(
@@ -156,9 +159,9 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
     """Make the data, teach both encoders, gently where they are not new, and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
     plans = (
-        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITY, shares=SHARES),
-        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITY, odd=ODD),
-        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITY, pictures=False, shares=SPOKEN_SHARES),
+        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITIES, shares=SHARES),
+        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITIES, odd=ODD),
+        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=False, shares=SPOKEN_SHARES),
     )
     for folder, plan in zip(folders, plans, strict=True):
         bank.make_clips(folder, plan, learning.tokenizer, workers())
@@ -177,7 +180,7 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
 def teach_language(learning: Run, budget: Budget, seed: int, is_new: bool) -> None:
     """Teach the language model on the oracle's tokens, and the oracle with it."""
     speaking = Stage("language", budget.language, 1.0 if is_new else GENTLY)
-    syllabus = SYLLABUS if is_new else SYLLABUS[2:]
+    syllabus = SYLLABUS if is_new else FURTHER
     language.speak(learning, speaking, lessons(learning, speaking, syllabus, budget.samples, seed))
 
 
