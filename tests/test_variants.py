@@ -229,6 +229,12 @@ def test_table_tells_the_mean_and_the_spread_over_seeds() -> None:
     assert "story" not in ablations.table(given)
 
 
+def test_films_are_told_by_kinds_of_question_too() -> None:
+    given = Outcome("full", 0, 10.8, 2_840_000, {"films": 0.9, "films: motion": 0.5, "dialogues": 0.8})
+    names = [line.split(" | ")[0] for line in ablations.table([given]).splitlines()[4:]]
+    assert names == ["| films", "| films: motion", "| dialogues"]
+
+
 def test_unknown_variant_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown variants \['fps-4'\]: expected some of full, without-causal"):
         ablations.run(tmp_path / "out", tmp_path, ["full", "fps-4"], [0], "smoke")

@@ -107,12 +107,19 @@ def answer(session: Session, slices: Sequence[Slice], asked: list[Question]) -> 
     return ["".join(session.ask(question.text, earlier=question.earlier)).strip() for question in asked]
 
 
-def replies(session: Session, beside: list[Session], asked_of: Iterable[tuple[Scene, list[Question]]], name: str) -> list[Reply]:
-    """Every question about each scene, answered with the whole memory, with the last 2 s and by others."""
+def replies(
+    session: Session,
+    beside: list[Session],
+    asked_of: Iterable[tuple[Scene, list[Question]]],
+    name: str,
+    with_recent: bool = True,
+) -> list[Reply]:
+    """Every question about each scene, answered with the whole memory, with the last 2 s (else "") and by others."""
     out = []
     for number, (scene, asked) in enumerate(asked_of, 1):
         slices = list(scene.played())
-        full, recent = (answer(session, part, asked) for part in (slices, slices[-int(RECENT_S / SLICE_S) :]))
+        full = answer(session, slices, asked)
+        recent = answer(session, slices[-int(RECENT_S / SLICE_S) :], asked) if with_recent else [""] * len(asked)
         others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
         out += [Reply(q, f, r, scene, o) for q, f, r, o in zip(asked, full, recent, others, strict=True)]
         print(f"\r{name}: clip {number}", end="\033[K", file=sys.stderr, flush=True)

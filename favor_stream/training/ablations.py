@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from favor_stream.aveb import evaluation
-from favor_stream.aveb.tasks import TASKS
+from favor_stream.aveb.tasks import TASKS, Task
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.config import ModelConfig
@@ -28,6 +28,7 @@ from favor_stream.training.variants import VARIANTS, ShownOracle
 
 ASKED = {"nano": 100, "smoke": 1}  # clips of each setting
 QUESTIONS_SEED = 1
+SPLIT = "films"  # the task that is told by kinds of question too: what happened when is what ideas of time are worth
 OUTCOME = "outcome.json"  # in the folder of a variant's weights
 
 
@@ -39,7 +40,7 @@ class Outcome:
     seed: int
     tokens_per_s: float  # that the stream adds to the LLM's memory
     parameters: int  # of the fusion
-    scores: dict[str, float]  # by task; 0..1, WER may be more
+    scores: dict[str, float]  # by line of the table; 0..1, WER may be more
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,9 @@ def folder(out: Path, variant: str, seed: int) -> Path:
 
 
 def prepared(start: Path, work: Path, budget: train.Budget) -> Course:
-    """The films as the encoders of `start` give them, which learn nothing here."""
-    sorts = train.teach_senses(begun(start, work, "full", 0), budget, seed=0, is_new=False)
+    """The films that `start` was taught with last, as its encoders give them, which learn nothing here."""
+    seed = weights.read_manifest(start).get("seed", 0)
+    sorts = train.teach_senses(begun(start, work, "full", 0), budget, seed, is_new=False)
     return Course(start, work, budget, sorts)
 
 
@@ -138,14 +140,21 @@ def ask(out: Path, variant: str, seed: int, clips: int) -> None:
     model, tokenizer = weights.load(out)
     session, scores = Session(model, tokenizer), dict[str, float]()
     for task in TASKS:
-        given = evaluation.replies(session, [], evaluation.clips(task, clips, QUESTIONS_SEED), task.name)
-        if row := evaluation.row(task, given, {}):
-            scores[task.name] = row.score
+        given = evaluation.replies(session, [], evaluation.clips(task, clips, QUESTIONS_SEED), task.name, with_recent=False)
+        for name, kinds in lines_of(task).items():
+            if row := evaluation.row(task, [reply for reply in given if reply.question.kind in kinds], {}):
+                scores[name] = row.score
     parameters = sum(p.numel() for p in model.fusion.parameters())
     outcome = Outcome(variant, seed, tokens_per_s(model.config), parameters, scores)
     new = out / f"{OUTCOME}.new"
     new.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
     new.rename(out / OUTCOME)
+
+
+def lines_of(task: Task) -> dict[str, tuple[str, ...]]:
+    """A task's lines in the table with the kinds of question that each counts; films have one for each kind too."""
+    kinds = {f"{task.name}: {kind}": (kind,) for kind in task.kinds} if task.name == SPLIT else {}
+    return {task.name: task.kinds, **kinds}
 
 
 def tokens_per_s(config: ModelConfig) -> float:
@@ -163,9 +172,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines = [line("task", "metric", *heads), "|---|---|" + "--:|" * len(columns)]
     lines.append(line("tokens per second", "", *(f"{those[0].tokens_per_s:.4g}" for those in columns.values())))
     lines.append(line("parameters of the fusion", "", *(f"{those[0].parameters / 1e6:.2f} M" for those in columns.values())))
-    for task in TASKS:
-        cells = [cell([o.scores[task.name] for o in those if task.name in o.scores]) for those in columns.values()]
-        lines += [line(task.name, task.metric, *cells)] if any(cells) else []
+    for name, metric in ((name, task.metric) for task in TASKS for name in lines_of(task)):
+        cells = [cell([o.scores[name] for o in those if name in o.scores]) for those in columns.values()]
+        lines += [line(name, metric, *cells)] if any(cells) else []
     return "\n".join(lines)
 
 
