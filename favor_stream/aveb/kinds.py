@@ -92,6 +92,7 @@ KINDS = {
             "how did the {thing} move?",
             "tell me which way the {thing} moved",
             "tell me, how did the {thing} move?",
+            "say how the {thing} moved",
         ),
         ("tell me how the {thing} moved", "say which way the {thing} moved"),
     ),
@@ -211,7 +212,12 @@ KINDS = {
     "why": Kind(
         facts.why,
         3.0,
-        ("why did the {thing} come?", "why was the {thing} there?", "tell me why the {thing} came"),
+        (
+            "why did the {thing} come?",
+            "why was the {thing} there?",
+            "tell me why the {thing} came",
+            "say why you saw the {thing}",
+        ),
         ("why did you see the {thing}?", "tell me why the {thing} was there"),
     ),
     "seen_ago": Kind(
@@ -237,7 +243,13 @@ KINDS = {
     "spoken": Kind(
         facts.spoken,
         4.0,
-        (SPOKEN, "answer the question you heard", "reply to the spoken question", "answer what was asked"),
+        (
+            SPOKEN,
+            "answer the question you heard",
+            "reply to the spoken question",
+            "answer what was asked",
+            "answer now what was asked",
+        ),
         ("reply to the question you heard", "answer the spoken question now"),
     ),
     "sees": Kind(

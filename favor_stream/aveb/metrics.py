@@ -37,7 +37,7 @@ def exact(wanted: str, said: str) -> tuple[float, float]:
 
 
 def reply_alone(answer: str) -> str:
-    """Without the question that was heard, which an answer to a spoken one repeats."""
+    """Without what was repeated or listed before it: the question that was heard, the things that were counted."""
     return answer.rpartition(QUESTION_END)[2].strip()
 
 

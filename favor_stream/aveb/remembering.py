@@ -21,7 +21,7 @@ import numpy as np
 
 from favor_stream import when
 from favor_stream.aveb import evaluation
-from favor_stream.aveb.metrics import exact, interval, ratio
+from favor_stream.aveb.metrics import exact, interval, ratio, reply_alone
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.tasks import FILM, TOGETHER, Task
 from favor_stream.config import Config
@@ -140,7 +140,7 @@ async def told_that_it_is_gone(recall: Recall, now: Now) -> float:
 
 def aged(asked: Sequence[Asked]) -> Iterator[Row]:
     """A line for each age of which something was asked."""
-    common = Counter(each.question.answer for each in asked).most_common(1)[0][0]
+    common = Counter(reply_alone(each.question.answer) for each in asked).most_common(1)[0][0]
     for since_s, until_s in zip(AGES_S, (*AGES_S[1:], float("inf")), strict=True):
         mine = [each for each in asked if since_s <= each.age_s < until_s]
         if not mine:

@@ -28,7 +28,6 @@ from favor_stream.training import labels
 SHARD = 50  # clips that one worker makes at a time; the last shard may have fewer
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
-FEW = 0.05  # at last: nobody asks so, and who has exercised long does not end an answer after its first word
 LONG, FILMS = 40, ("film", "over")  # slices, from which on every memory is of one of these
 EVICTED = 0.4  # of the longer memories have forgotten their first windows
 

@@ -160,6 +160,6 @@ def perceiving(run: Run, shard: Encoded, diversity: float = DIVERSITY) -> tuple[
 
 def asked(run: Run, clips: bank.Clips, number: int, until: int) -> bank.Sample:
     """Questions about the first slices of a clip; as in a stream some of them may be forgotten by now."""
-    asking = bank.Asking(ASKED, clips.settings[number], exercises=bank.FEW)
+    asking = bank.Asking(ASKED, clips.settings[number], exercises=0.0)
     gone = bank.forgotten(until, run.model.config.fusion.slices_per_window, run.rng)
     return bank.sample(clips.scripts[number], clips.rows[number], until, asking, run.rng, gone)
