@@ -202,7 +202,7 @@ def test_truth_of_a_slice() -> None:
         ("before", 8.0, {"thing": "red circle"}, "nothing"),
         ("seen_during", 8.0, {"sound": "siren"}, "blue square"),
         ("heard_during", 3.5, {"thing": "red circle"}, "bell"),
-        ("count_things", 8.0, {}, "red circle, blue square? two"),
+        ("count_things", 8.0, {}, "one red circle, two blue square? two"),
         ("count_sound", 8.0, {"sound": "bell"}, "two"),
         ("count_sound", 8.0, {"sound": "horn"}, "none"),
         ("saw", 8.0, {"thing": "red circle"}, "yes"),

@@ -11,7 +11,7 @@ from favor_stream.aveb.script import Noise, Thing
 from favor_stream.aveb.view import View, first_picture, first_sound
 
 NO_QUESTION = "no question"  # the answer, where nobody has asked one
-QUESTION_END = "?"  # ends what an answer repeats or lists before it says what was asked
+QUESTION_END = "?"  # ends what an answer repeats or counts before it says what was asked
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 EMPTY = 0.7  # of the times that there is nothing now, nobody asks whether this or that is there: it never is
 TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
@@ -150,11 +150,11 @@ def heard_during(v: View, rng: Rng) -> Asked | None:
 
 
 def count_things(v: View, rng: Rng) -> Asked | None:
-    """They are listed first: who asked can check it, and what was listed is easily counted."""
+    """They are counted aloud: who asked can check it, and the last number is the answer."""
     if len(v.things) >= len(COUNTS):
         return None
-    listed = ", ".join(name(thing) for thing in v.things)
-    return {}, f"{listed}{QUESTION_END} " * bool(listed) + COUNTS[len(v.things)]
+    counted = ", ".join(f"{number} {name(thing)}" for number, thing in zip(COUNTS[1:], v.things, strict=False))
+    return {}, f"{counted}{QUESTION_END} " * bool(counted) + COUNTS[len(v.things)]
 
 
 def count_sound(v: View, rng: Rng) -> Asked | None:

@@ -51,7 +51,7 @@ KINDS = {
     ),
     "sounds": Kind(
         facts.sounds,
-        1.5,
+        3.0,
         ("what sounds did you hear?", "which sounds did you hear?", "list the sounds you heard", "tell me the sounds in order"),
         ("list the sounds in order", "tell me which sounds you heard"),
     ),
@@ -301,7 +301,7 @@ KINDS = {
     ),
     "beside": Kind(
         stills.beside,
-        3.0,
+        4.0,
         ("what is {side} of the {thing}?", "which thing is {side} of the {thing}?", "tell me what is {side} of the {thing}"),
         ("what do you see {side} of the {thing}?", "tell me which thing is {side} of the {thing}"),
     ),

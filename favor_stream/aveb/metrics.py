@@ -37,7 +37,7 @@ def exact(wanted: str, said: str) -> tuple[float, float]:
 
 
 def reply_alone(answer: str) -> str:
-    """Without what was repeated or listed before it: the question that was heard, the things that were counted."""
+    """Without what comes before it: the question that was heard, the things as they were counted."""
     return answer.rpartition(QUESTION_END)[2].strip()
 
 
