@@ -286,6 +286,12 @@ def test_batches_of_a_step_are_the_same_however_one_came_there() -> None:
     assert len(set(epoch)) == len(epoch) == 56  # of each length four times as many as fill a batch
 
 
+def test_few_samples_come_in_batches_that_are_not_whole() -> None:
+    samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in (5, 5, 7)]
+    batches = language.Batches(samples, 16, seed=0)
+    assert sorted(len(batches[at]) for at in (0, 1)) == sorted(len(batches[at]) for at in (2, 3)) == [1, 2]
+
+
 def test_long_memories_come_in_smaller_batches() -> None:
     samples = [bank.Sample(np.zeros((4 * language.USUAL, 1), np.int16), ())] * 64
     assert len(language.Batches(samples, 32, seed=0)[0]) == 8

@@ -95,6 +95,7 @@ class Batches:
             group.append(sample)
             if len(group) == min(self._size, max(4, self._size * USUAL // length)):
                 out.append(groups.pop(length))
+        out = out or list(groups.values())  # of few samples no batch is whole
         return [out[i] for i in rng.permutation(len(out))]
 
 
