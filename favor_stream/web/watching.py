@@ -21,7 +21,7 @@ class NewWatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     question: str
-    on: float = 0.8
+    on: float = 0.7
     off: float = 0.4
     cooldown_s: float = 10.0
     severity: Severity = "detection"
