@@ -53,8 +53,9 @@ def fits_in_time(v: View, rng: Rng) -> Asked | None:
 
 def fits_in_words(v: View, rng: Rng) -> Asked | None:
     """Whether what is in view is what somebody says who shows it; what was said comes first, as in `facts.spoken`."""
-    said = v.utterances[-1].split() if v.utterances else []
-    if len(said) != 3 or said[:2] != a(said[1]).split() or not v.now.things:
+    said = v.utterances[-1] if v.utterances else ""
+    _, _, called = said.partition(" ")
+    if len(called.split()) != 2 or said != a(called) or not v.now.things:
         return None
-    is_shown = any([thing.colour, thing.shape] == said[1:] for thing in v.now.things)
-    return {}, f"{' '.join(said)}{QUESTION_END} {'yes' if is_shown else 'no'}"
+    is_shown = called in [f"{thing.colour} {thing.shape}" for thing in v.now.things]
+    return {}, f"{said}{QUESTION_END} {'yes' if is_shown else 'no'}"

@@ -103,7 +103,6 @@ SAYINGS = (
     "thank you {n}",
     "the {o} is under the {o}",
 )
-SHOWN = "{a_colour} {shape}"  # what somebody says who shows something
 
 # Questions that are asked aloud.
 SPOKEN_FORMS = (
@@ -117,6 +116,6 @@ SPOKEN_FORMS = (
 )
 
 
-def a(word: str) -> str:
-    """With its article."""
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+def a(name: str) -> str:
+    """With its article; also what somebody says who shows it."""
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from favor_stream.aveb import soundtrack, world
-from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, SHAPES, SHOWN, SOUNDS, SPOKEN_FORMS, a
+from favor_stream.aveb.lexicon import CARD_WORDS, COLOURS, SHAPES, SOUNDS, SPOKEN_FORMS, a
 from favor_stream.aveb.script import Card, Noise, Script, Split, Thing, Utterance
 from favor_stream.aveb.speech import say
 from favor_stream.aveb.staged import Scene
@@ -142,7 +142,7 @@ def naming(base: Script, wish: Wish, rng: Rng) -> Scene:
         names = {(each.colour, each.shape) for each in shown}
         while (colour, shape) in names:
             colour, shape = [(str(rng.choice(list(COLOURS))), shape), (colour, str(rng.choice(SHAPES)))][int(rng.integers(2))]
-    spoken = said(rng, wish, SHOWN.format(a_colour=a(colour), shape=shape), 0.5)
+    spoken = said(rng, wish, a(f"{colour} {shape}"), 0.5)
     return Scene(replace(base, things=shown, cards=(), noises=(), utterances=(spoken,)))
 
 
@@ -216,9 +216,9 @@ TOGETHER = ("seen_during", "heard_during", "count_things", "count_sound", "saw",
 NOW = ("now_see", "now_hear", "sees", "hears")
 SHOWN_NOW = ("caption", "size", "side", "beside", "how_many")
 AGO = ("seen_ago", "heard_ago")
-FILM = (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")
+OF_FILMS = (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")
 SETTINGS = {
-    "film": Setting(film, 0.44, FILM),
+    "film": Setting(film, 0.44, OF_FILMS),
     "speech": Setting(speech, 0.0, ("said", "said_last")),
     "sounds": Setting(sounds, 0.0, ("sounds", "count_sound", "sound_order")),
     "picture": Setting(picture, 0.1, (*SHOWN_NOW, "now_see", "sees", "word", "colour", "shape")),
@@ -228,5 +228,5 @@ SETTINGS = {
     "source": Setting(source, 0.07, ("source", "fits_in_time", "sounds")),
     "naming": Setting(naming, 0.06, ("fits_in_words", "said")),
     "causes": Setting(causes, 0.06, ("why", "sounds", "story", "seen_during")),
-    "over": Setting(over, 0.08, FILM),
+    "over": Setting(over, 0.08, OF_FILMS),
 }

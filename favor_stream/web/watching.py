@@ -14,6 +14,7 @@ from favor_stream.web.history import shown
 from favor_stream.web.streams import NotThereError, Stream
 
 routes = APIRouter()
+USUAL = Watch("usual", "something happens")  # its settings are those of a watch that comes without
 
 
 class NewWatch(BaseModel):
@@ -21,11 +22,11 @@ class NewWatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     question: str
-    on: float = 0.7
-    off: float = 0.4
-    cooldown_s: float = 10.0
-    severity: Severity = "detection"
-    by: Sense = "model"
+    on: float = USUAL.on
+    off: float = USUAL.off
+    cooldown_s: float = USUAL.cooldown_s
+    severity: Severity = USUAL.severity
+    by: Sense = USUAL.by
 
     def made(self) -> Watch:
         return Watch(name_of(self.question), **{key: getattr(self, key) for key in NewWatch.model_fields})
