@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -108,21 +108,18 @@ def answer(session: Session, slices: Sequence[Slice], asked: list[Question]) -> 
 
 
 def replies(
-    session: Session,
-    beside: list[Session],
-    asked_of: Iterable[tuple[Scene, list[Question]]],
-    name: str,
-    with_recent: bool = True,
+    session: Session, beside: Sequence[Session], asked_of: Mapping[Scene, Iterable[Question]], with_recent: bool = True
 ) -> list[Reply]:
     """Every question about each scene, answered with the whole memory, with the last 2 s (else "") and by others."""
     out = []
-    for number, (scene, asked) in enumerate(asked_of, 1):
-        slices = list(scene.played())
+    for number, (scene, questions) in enumerate(asked_of.items(), 1):
+        slices, asked = list(scene.played()), list(questions)
         full = answer(session, slices, asked)
         recent = answer(session, slices[-int(RECENT_S / SLICE_S) :], asked) if with_recent else [""] * len(asked)
         others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
         out += [Reply(q, f, r, scene, o) for q, f, r, o in zip(asked, full, recent, others, strict=True)]
-        print(f"\r{name}: clip {number}", end="\033[K", file=sys.stderr, flush=True)
+        print(f"\rclip {number} of {len(asked_of)}", end="\033[K", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
     return out
 
 
@@ -185,12 +182,16 @@ def chosen(names: list[str] | None) -> list[Task]:
     return [task for task in TASKS if task.name in wanted]
 
 
-def measured(config: Config, tasks: Sequence[Task], limit: int, seed: int, beside: list[Path]) -> list[tuple[Task, list[Reply]]]:
-    """Every task's questions with what was said to them."""
-    session, *others = (load_session(each) for each in [config, *(compared(config, each) for each in beside)])
-    given = [(task, replies(session, others, clips(task, limit, seed), task.name)) for task in tasks]
-    print(file=sys.stderr)
-    return given
+def measured(
+    session: Session, beside: Sequence[Session], tasks: Sequence[Task], limit: int, seed: int, with_recent: bool = True
+) -> list[tuple[Task, list[Reply]]]:
+    """Every task's questions with what was said to them. A scene that several tasks ask about is played once."""
+    asked = [(task, scene, q) for task in tasks for scene, questions in clips(task, limit, seed) for q in questions]
+    asked_of: dict[Scene, dict[Question, None]] = {}
+    for _, scene, question in asked:
+        asked_of.setdefault(scene, {})[question] = None
+    given = {(reply.scene, reply.question): reply for reply in replies(session, beside, asked_of, with_recent)}
+    return [(task, [given[scene, question] for whose, scene, question in asked if whose is task]) for task in tasks]
 
 
 def rows_of(given: Sequence[tuple[Task, list[Reply]]]) -> list[Row]:
@@ -219,7 +220,8 @@ def run(
         import jiwer  # noqa: F401
     except ImportError as error:
         raise EngineError("eval measures speech with jiwer, which is not installed; pip install --editable '.[train]'") from error
-    given = measured(config, tasks, limit, seed, beside)
+    session, *others = (load_session(each) for each in [config, *(compared(config, each) for each in beside)])
+    given = measured(session, others, tasks, limit, seed)
     rows = rows_of(given)
     if html:
         replied = {task.name: (task, said) for task, said in given}

@@ -139,8 +139,7 @@ def ask(out: Path, variant: str, seed: int, clips: int) -> None:
     """Ask the weights in `out` what every variant is asked, and keep the outcome beside them."""
     model, tokenizer = weights.load(out)
     session, scores = Session(model, tokenizer), dict[str, float]()
-    for task in TASKS:
-        given = evaluation.replies(session, [], evaluation.clips(task, clips, QUESTIONS_SEED), task.name, with_recent=False)
+    for task, given in evaluation.measured(session, [], TASKS, clips, QUESTIONS_SEED, with_recent=False):
         for name, kinds in lines_of(task).items():
             if row := evaluation.row(task, [reply for reply in given if reply.question.kind in kinds], {}):
                 scores[name] = row.score
