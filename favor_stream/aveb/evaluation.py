@@ -112,8 +112,8 @@ def replies(
 ) -> list[Reply]:
     """Every question about each scene, answered with the whole memory, with the last 2 s (else "") and by others."""
     out = []
-    for number, (scene, questions) in enumerate(asked_of.items(), 1):
-        slices, asked = list(scene.played()), list(questions)
+    for number, (scene, each) in enumerate(asked_of.items(), 1):
+        slices, asked = list(scene.played()), list(each)
         full = answer(session, slices, asked)
         recent = answer(session, slices[-int(RECENT_S / SLICE_S) :], asked) if with_recent else [""] * len(asked)
         others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
@@ -186,12 +186,12 @@ def measured(
     session: Session, beside: Sequence[Session], tasks: Sequence[Task], limit: int, seed: int, with_recent: bool = True
 ) -> list[tuple[Task, list[Reply]]]:
     """Every task's questions with what was said to them. A scene that several tasks ask about is played once."""
-    asked = [(task, scene, q) for task in tasks for scene, questions in clips(task, limit, seed) for q in questions]
+    asked = [(task, scene, each) for task in tasks for scene, every in clips(task, limit, seed) for each in every]
     asked_of: dict[Scene, dict[Question, None]] = {}
     for _, scene, question in asked:
         asked_of.setdefault(scene, {})[question] = None
     given = {(reply.scene, reply.question): reply for reply in replies(session, beside, asked_of, with_recent)}
-    return [(task, [given[scene, question] for whose, scene, question in asked if whose is task]) for task in tasks]
+    return [(task, [given[scene, question] for other, scene, question in asked if other is task]) for task in tasks]
 
 
 def rows_of(given: Sequence[tuple[Task, list[Reply]]]) -> list[Row]:
