@@ -260,6 +260,26 @@ def test_training_never_names_a_held_out_pair() -> None:
             assert not any(f"{c} {s}" in question.text for c, s in HELD_OUT_PAIRS)
 
 
+def test_post_hides_some_of_every_thing_and_never_most() -> None:
+    """So that what is behind it can still be told."""
+    plain = replace(SCRIPT.camera, jpeg=0)
+    drawn = [world.draw(seed, 16.0, "training", timed=world.guessed) for seed in range(100)]
+    scripts = [replace(script, camera=plain, cards=()) for script in drawn if script.posts]
+    assert 15 < len(scripts) < 50
+    hidden = [share_hidden(script, t) for script in scripts for t in script.things]
+    assert 0.1 < np.mean([share > 0.05 for share in hidden])
+    assert max(hidden) < 0.6
+
+
+def share_hidden(script: Script, thing: Thing) -> float:
+    """Of the points that a thing alone covers, as it comes."""
+    alone, nothing = replace(script, things=(thing,), posts=()), replace(script, things=(), posts=())
+    behind = replace(alone, posts=script.posts)
+    seen, empty, occluded = (picture(each, thing.start_s).astype(int) for each in (alone, nothing, behind))
+    covered = abs(seen - empty).max(2) > 0
+    return float((abs(occluded - seen)[covered].max(1) > 0).mean())
+
+
 def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
     image = picture(SCRIPT, 1.0, 160, 120)
     assert image.shape == (120, 160, 3)

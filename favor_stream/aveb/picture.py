@@ -1,4 +1,4 @@
-"""Draws a script's pictures: things and cards over a procedural background, through a lens, a sensor and a codec."""
+"""Draws a script's pictures: things, posts and cards over a procedural background, through a lens, a sensor and a codec."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from favor_stream.aveb.lexicon import COLOURS
-from favor_stream.aveb.script import Card, Script, Thing
+from favor_stream.aveb.script import Card, Post, Script, Thing
 from favor_stream.errors import EngineError
 from favor_stream.records import Picture
 
@@ -52,6 +52,8 @@ def picture(script: Script, time_s: float, width: int = 160, height: int = 120) 
     for thing in script.things:
         if thing.start_s <= time_s < thing.end_s:
             draw_thing(image, thing, *place(thing, time_s))
+    for post in script.posts:
+        draw_post(image, post)
     for card in script.cards:
         if card.start_s <= time_s < card.end_s:
             draw_card(image, card)
@@ -131,6 +133,16 @@ def draw_thing(image: Picture, thing: Thing, x: float, y: float) -> None:
     weight = mask[..., None].astype(np.float32) / 255
     paint = colour[None, None] * shade(thing.texture, part.shape[0], part.shape[1])[..., None]
     part[:] = np.clip(part * (1 - weight) + paint * weight, 0, 255).astype(np.uint8)
+
+
+def draw_post(image: Picture, post: Post) -> None:
+    """Paint a post from top to bottom of `image` in place."""
+    height, width = image.shape[:2]
+    half, lean = post.width * width / 2, math.tan(post.tilt) * height / 2
+    top, bottom = post.x * width - lean, post.x * width + lean
+    corners = np.array([(top - half, 0), (top + half, 0), (bottom + half, height), (bottom - half, height)])
+    fixed = np.round(corners * 2**SHIFT).astype(np.int32)
+    cv2.fillPoly(image, [fixed], (post.grey, post.grey, post.grey), cv2.LINE_AA, SHIFT)
 
 
 def rgb(colour: str) -> tuple[int, ...]:

@@ -44,6 +44,16 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """Something dull that stands from top to bottom before the things, and hides some of what is behind it."""
+
+    x: float  # its middle at half height, 0..1 of the picture's width
+    width: float  # 0..1 of the picture's width
+    tilt: float  # radians
+    grey: int  # 0..255
+
+
+@dataclass(frozen=True, slots=True)
 class Noise:
     """A sound event that is not speech."""
 
@@ -107,3 +117,4 @@ class Script:
     cards: tuple[Card, ...]
     noises: tuple[Noise, ...]
     utterances: tuple[Utterance, ...]
+    posts: tuple[Post, ...] = ()

@@ -26,11 +26,13 @@ from favor_stream.aveb.lexicon import (
     SPOKEN_FORMS,
 )
 from favor_stream.aveb.picture import BACKGROUNDS, FONTS, HELD_OUT_BACKGROUNDS, HELD_OUT_FONTS
-from favor_stream.aveb.script import Camera, Card, Noise, Room, Script, Split, Thing, Utterance, Word
+from favor_stream.aveb.script import Camera, Card, Noise, Post, Room, Script, Split, Thing, Utterance, Word
 from favor_stream.aveb.speech import HELD_OUT_VOICES, TRAINING_VOICES
 
 Timed = Callable[[str, float, str, int, int, float, float], Utterance]
 STREAMS = {"training": 8, "held_out": 9, "symbolic": 10}  # of random numbers: equal seeds have nothing in common across splits
+POSTS = 4  # of random numbers, apart from those of everything else
+OCCLUDED, POST_WIDTHS = 0.3, (0.03, 0.06)  # of the scripts; from, to: narrower than half of the smallest thing
 RADII = (0.11, 0.14, 0.17, 0.21)  # small things from, to; large things from, to; 0..1 of the picture's height
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]
@@ -57,7 +59,16 @@ def draw(
         cards=cards(rng, duration_s, split, density),
         noises=() if nothing[1] else noises(rng, duration_s, density),
         utterances=() if nothing[2] else utterances(rng, duration_s, split, density, timed),
+        posts=posts(np.random.default_rng((seed, STREAMS[split], POSTS))),
     )
+
+
+def posts(rng: np.random.Generator) -> tuple[Post, ...]:
+    """In some scripts one, somewhere in the middle band."""
+    if rng.random() >= OCCLUDED:
+        return ()
+    x, width, tilt = rng.uniform(0.2, 0.8), rng.uniform(*POST_WIDTHS), rng.uniform(-0.15, 0.15)
+    return (Post(float(x), float(width), float(tilt), int(rng.integers(50, 200))),)
 
 
 def things(rng: np.random.Generator, duration_s: float, split: Split, density: float, odd: float) -> tuple[Thing, ...]:

@@ -18,7 +18,7 @@ UNNAMED = -100  # a colour or shape that has no name: cross-entropy passes over 
 
 # Fields of a slice's labels, in order; 0 means none. A sound is 1 while it sounds and 2 in the slice where it begins.
 THING_FIELDS = 5  # colour, shape, motion, size, side
-MOTION = 2
+MOTION, SIZE = 2, 3
 CARD = 2 * THING_FIELDS
 SOUND = CARD + 1
 SPOKEN = SOUND + len(SOUNDS)

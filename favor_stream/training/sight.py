@@ -1,4 +1,4 @@
-"""Teaches the vision encoder colours, shapes, places and printed words on single pictures."""
+"""Teaches the vision encoder colours, shapes, sizes, places and printed words on single pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,21 @@ from favor_stream.training import bank, labels
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 64
-FIELDS = [0, 1, labels.THING_FIELDS, labels.THING_FIELDS + 1, labels.CARD]  # of labels: colour and shape of two things, the card
-FIGURES = ("colour", "shape", "right_colour", "right_shape", "card", "cell_colour", "cell_shape", "cell_card")
+# Of labels: colour, shape and size of two things, and the card.
+FIELDS = [at + field for at in (0, labels.THING_FIELDS) for field in (0, 1, labels.SIZE)] + [labels.CARD]
+SLOTS = (0, 0, 0, 1, 1, 1, 2)  # which of the three queries reads each
+FIGURES = (
+    "colour",
+    "shape",
+    "size",
+    "right_colour",
+    "right_shape",
+    "right_size",
+    "card",
+    "cell_colour",
+    "cell_shape",
+    "cell_card",
+)
 EMPTY = 0.05  # weight of a cell with nothing in it: most are, and "nothing" would be learned first and for long
 
 
@@ -44,7 +57,7 @@ class Sight(nn.Module):
         form, colour = self.vision.grids(pictures)
         tokens = self.vision.read(form, colour)
         read, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
-        guesses = [reader(read[:, slot]).float() for reader, slot in zip(self.readers, (0, 0, 1, 1, 2), strict=True)]
+        guesses = [reader(read[:, slot]).float() for reader, slot in zip(self.readers, SLOTS, strict=True)]
         cells = self.colours(colour).float(), *self.forms(form).float().split(labels.CELL_SIZES[1:], -1)
         return guesses, self.places(read[:, :2]).float(), cells
 
@@ -52,7 +65,7 @@ class Sight(nn.Module):
 @dataclass(frozen=True, slots=True)
 class Batch:
     pictures: Tensor  # uint8 [B, height, width, 3]
-    fields: Tensor  # [B, 5] classes of FIELDS
+    fields: Tensor  # [B, 7] classes of FIELDS
     places: Tensor  # [B, 2, 2] of the two things, NaN where there is none
     cells: Tensor  # [B, 3, side x side] classes of a cell's colour, shape and word
 
