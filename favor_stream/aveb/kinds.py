@@ -302,7 +302,12 @@ KINDS = {
     "beside": Kind(
         stills.beside,
         4.0,
-        ("what is {side} of the {thing}?", "which thing is {side} of the {thing}?", "tell me what is {side} of the {thing}"),
+        (
+            "what is {side} of the {thing}?",
+            "which thing is {side} of the {thing}?",
+            "tell me what is {side} of the {thing}",
+            "tell me what you see {side} of the {thing}",
+        ),
         ("what do you see {side} of the {thing}?", "tell me which thing is {side} of the {thing}"),
     ),
     "how_many": Kind(

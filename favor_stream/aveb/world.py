@@ -35,6 +35,7 @@ POSTS = 4  # of random numbers, apart from those of everything else
 OCCLUDED, POST_WIDTHS = 0.3, (0.03, 0.06)  # of the scripts; from, to: narrower than half of the smallest thing
 RADII = (0.11, 0.14, 0.17, 0.21)  # small things from, to; large things from, to; 0..1 of the picture's height
 PAIRS = [(c, s) for c in COLOURS for s in SHAPES]
+DIGITAL, MORE = tuple(text for text in SAYINGS if text.count("{d}") > 1), 4  # times more of them, for training
 TRAINING_PAIRS = [p for p in PAIRS if p not in HELD_OUT_PAIRS]
 
 
@@ -161,7 +162,7 @@ def utterances(rng: np.random.Generator, duration_s: float, split: Split, densit
     asks = rng.random() < (0.7 if split == "symbolic" else 0.35)
     while at_s < duration_s - 1.5:
         last = asks and at_s > duration_s - 6
-        text = spoken_question(rng) if last else saying(rng)
+        text = spoken_question(rng) if last else saying(rng, split)
         spoken = timed(text, at_s, *voice(rng, split))
         if spoken.end_s > duration_s - 0.3:
             break
@@ -183,8 +184,9 @@ def voice(rng: np.random.Generator, split: Split) -> tuple[str, int, int, float,
     return who, *how, 1.0 if split == "held_out" else int(rng.integers(28, 37)) / 32
 
 
-def saying(rng: np.random.Generator) -> str:
-    text = str(rng.choice(SAYINGS))
+def saying(rng: np.random.Generator, split: Split) -> str:
+    """Training draws those with several digits more often: digits that follow each other are the hardest words to keep apart."""
+    text = str(rng.choice(SAYINGS if split == "held_out" else SAYINGS + DIGITAL * MORE))
     for mark, words in (("{d}", DIGITS), ("{o}", OBJECTS), ("{n}", NAMES)):
         while mark in text:
             text = text.replace(mark, str(rng.choice(words)), 1)
