@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from favor_stream.aveb.staged import Scene
 from favor_stream.aveb.tasks import TASKS, Task
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError
+from favor_stream.records import Slice
 from favor_stream.session import Session
 
 SCENE = Scene(world.draw(3, 3.0, "held_out", timed=world.guessed))
@@ -136,7 +138,12 @@ def test_scene_that_two_tasks_ask_about_is_played_once_and_each_has_its_own_repl
     session, tasks = Session(*talkative_model(), max_answer_tokens=4), [COLOURS, CAPTIONS]
     alone = [evaluation.measured(session, [], [each], 3, 1)[0] for each in tasks]
     play, played = Scene.played, list[Scene]()
-    monkeypatch.setattr(Scene, "played", lambda scene: played.append(scene) or play(scene))
+
+    def count(scene: Scene) -> Iterator[Slice]:
+        played.append(scene)
+        return play(scene)
+
+    monkeypatch.setattr(Scene, "played", count)
     assert evaluation.measured(session, [], tasks, 3, 1) == alone
     assert len(played) == len(set(played)) == 3
 
