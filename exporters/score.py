@@ -30,8 +30,8 @@ def score(source: Source, weights_folder: Path | None, folder: Path, precision: 
     used = {name: precision if graphs.file(name, precision).exists() else "fp32" for name in graphs.parts}
     engines = {name: graphs.open(name, Choice("onnxruntime", each)) for name, each in used.items()}
     other = Session(model, tokenizer, encoder=GraphEncoder(model, engines))
-    asked = (clip for task in ASKED for clip in evaluation.clips(task, clips, SEED))
-    told = evaluation.replies(Session(model, tokenizer), [other], asked, "score")
+    answered = evaluation.measured(Session(model, tokenizer), [other], ASKED, clips, SEED, with_recent=False)
+    told = [reply for _, replies in answered for reply in replies]
     right = [(exact(each.question.answer, text)[0] for text in (each.full, *each.beside)) for each in told]
     plain, exported = (sum(column) / len(told) for column in zip(*right, strict=True))
     found = {"clips": float(clips), "questions": float(len(told)), "torch": plain, "exported": exported}

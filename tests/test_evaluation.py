@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,12 @@ from favor_stream.aveb.staged import Scene
 from favor_stream.aveb.tasks import TASKS, Task
 from favor_stream.config import Config
 from favor_stream.errors import ConfigError
+from favor_stream.records import Slice
 from favor_stream.session import Session
 
 SCENE = Scene(world.draw(3, 3.0, "held_out", timed=world.guessed))
 COLOURS = Task("colours", (("picture", ("colour", "shape")),), "accuracy", 0.5)
+CAPTIONS = Task("captions", (("picture", ("caption",)),), "attributes", 0.95)
 SPEECH = Task("speech", (("speech", ("said",)),), "WER", 0.03)
 
 
@@ -129,6 +132,20 @@ def test_session_answers_each_question_of_a_scene() -> None:
     first, second = evaluation.answer(session, slices, asked)
     assert first == second
     assert evaluation.answer(session, slices, asked[:1]) == [first]
+
+
+def test_scene_that_two_tasks_ask_about_is_played_once_and_each_has_its_own_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, tasks = Session(*talkative_model(), max_answer_tokens=4), [COLOURS, CAPTIONS]
+    alone = [evaluation.measured(session, [], [each], 3, 1)[0] for each in tasks]
+    play, played = Scene.played, list[Scene]()
+
+    def count(scene: Scene) -> Iterator[Slice]:
+        played.append(scene)
+        return play(scene)
+
+    monkeypatch.setattr(Scene, "played", count)
+    assert evaluation.measured(session, [], tasks, 3, 1) == alone
+    assert len(played) == len(set(played)) == 3
 
 
 def test_follow_ups_are_asked_behind_what_was_said_before() -> None:

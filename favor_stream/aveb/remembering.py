@@ -23,7 +23,7 @@ from favor_stream import when
 from favor_stream.aveb import evaluation
 from favor_stream.aveb.metrics import exact, interval, ratio, reply_alone
 from favor_stream.aveb.questions import Question
-from favor_stream.aveb.tasks import FILM, TOGETHER, Task
+from favor_stream.aveb.tasks import HAPPENED, TOGETHER, Task
 from favor_stream.config import Config
 from favor_stream.journal import Journal
 from favor_stream.passes import alone
@@ -33,7 +33,7 @@ from favor_stream.session import Session, Stretch, load_sessions
 from favor_stream.watches import Now
 
 TASK = "memory"  # as `eval --tasks` calls it
-FILMS = Task(TASK, (("film", FILM + TOGETHER),), "accuracy", 0.95)
+FILMS = Task(TASK, (("film", HAPPENED + TOGETHER),), "accuracy", 0.95)
 LASTS_S = 20.0  # each film with the quiet behind it: whole windows
 AGES_S = (0.0, 60.0, 300.0, 600.0)  # from which on there is a line of its own
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)  # the stream, by a clock that nobody needs to be right

@@ -31,7 +31,7 @@ class Task:
         return tuple(kind for _, kinds in self.asked for kind in kinds)
 
 
-FILM = ("first", "last", "after", "before", "sound_order", "cross_order", "motion", "count_things", "count_sound")
+HAPPENED = ("first", "last", "after", "before", "sound_order", "cross_order", "motion", "count_things", "count_sound")
 TOGETHER = ("seen_during", "heard_during", "saw", "heard")
 SAID = (("slides", ("said",)),)
 
@@ -57,7 +57,7 @@ TASKS = (
         2.0,
         aveb="VQA",
     ),
-    Task("films", (("film", FILM + TOGETHER), ("causes", ("why",))), "accuracy", 0.90, aveb="video QA"),
+    Task("films", (("film", HAPPENED + TOGETHER), ("causes", ("why",))), "accuracy", 0.90, aveb="video QA"),
     *in_noise(10.0),
     *in_noise(0.0),
     *in_noise(-5.0),
