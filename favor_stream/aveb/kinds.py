@@ -312,8 +312,14 @@ KINDS = {
     ),
     "how_many": Kind(
         stills.how_many,
-        1.0,
-        ("how many things are in the picture?", "how many things do you see now?", "count the things in the picture"),
+        2.0,
+        (
+            "how many things are in the picture?",
+            "how many things do you see now?",
+            "count the things in the picture",
+            "count what is in view now",
+            "count what you see right now",
+        ),
         ("how many things does the picture show?", "count the things you see now"),
     ),
     "source": Kind(
