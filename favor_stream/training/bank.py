@@ -152,6 +152,7 @@ class Lesson:
     lengths: tuple[int, ...]  # of a memory, in slices
     exercises: float = EXERCISES
     window: int = truth.WINDOW  # slices, of which whole ones are forgotten
+    densities: tuple[float, float] = (0.7, 3.0)  # as in `Plan`: memories may be fuller than clips
 
 
 def make_samples(tokenizer: Tokenizer, count: int, lesson: Lesson, asked: int, seed: int, workers: int) -> list[Sample]:
@@ -167,7 +168,7 @@ def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: 
     for at in range(start, start + 100):
         slices = int(rng.choice(lesson.lengths))
         setting = str(rng.choice(FILMS) if slices > LONG else rng.choice(list(SETTINGS), p=SHARES))
-        wish = Wish(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", world.guessed, rng.uniform(0.7, 3.0))
+        wish = Wish(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", world.guessed, rng.uniform(*lesson.densities))
         script = scenes.draw(setting, wish).script
         rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
         until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
