@@ -230,6 +230,8 @@ def test_eight_bits_for_a_gpu_are_near(precision: str, tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("part", PARTS)
 def test_plans_have_parity_on_the_gpu(part: str, tmp_path: Path) -> None:
+    if trt_missing():
+        pytest.skip("needs tensorrt-rtx: pip install --editable '.[rtx]'")
     source = trained("favor-nano", None)
     source.model.to("cuda")
     assert export(source, named(source, part), "fp16", tmp_path, target="trt", compared=50).relative < 0.01

@@ -83,6 +83,18 @@ def test_streamed_equals_whole(kind: str, slices: int) -> None:
     assert whole.std() > 0
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_streamed_equals_whole_on_the_gpu(kind: str) -> None:
+    model, _ = tiny_model(fusion=FUSIONS[kind])
+    pictures, sound = recording(11, batch=2)
+    expected = model.perceive(pictures, sound)
+    model, pictures, sound = model.to("cuda"), pictures.to("cuda"), sound.to("cuda")
+    whole = model.perceive(pictures, sound)
+    for found in (stream(model, pictures, sound), expected.to("cuda")):  # which there rounds its convolutions to TF32
+        assert (found - whole).norm() < 0.003 * whole.norm()
+
+
 @settings(max_examples=20)
 @given(st.sampled_from(sorted(FUSIONS)), st.lists(st.booleans(), min_size=1, max_size=11))
 def test_streamed_equals_whole_at_every_moment_it_is_read(kind: str, read: list[bool]) -> None:

@@ -315,6 +315,22 @@ def test_muon_steps_as_torch_s_does_in_bfloat16() -> None:
     assert (ours - theirs).norm() < 0.02 * theirs.norm()  # what bfloat16 costs
 
 
+@pytest.mark.gpu
+def test_whole_recipe_runs_on_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("espeakng_loader")
+    used = set[torch.device]()
+    optimisers = loop.optimisers
+
+    def watched(module: torch.nn.Module, *rates: float) -> list[torch.optim.Optimizer]:
+        used.update(each.device for each in module.parameters())
+        return optimisers(module, *rates)
+
+    monkeypatch.setattr(loop, "optimisers", watched)
+    assert train.run("smoke", tmp_path) == 0
+    assert {device.type for device in used} == {"cuda"}
+    assert weights.load(tmp_path)[0].device.type == "cpu"
+
+
 @pytest.mark.slow
 def test_whole_recipe_runs_resumes_and_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("espeakng_loader")

@@ -46,13 +46,16 @@ def joined(subject: Subject) -> list[Row]:
     return rows
 
 
-def streams(subject: Subject, seconds: float = 20.0, most: int = 64) -> list[Row]:
+def streams(subject: Subject, seconds: float, most: int = 64) -> list[Row]:
     """How many streams of 640x480, each with a state and a full memory of its own, are seen in less time than they last."""
     note(f"bench: {seconds:g} s of more and more streams")
     pieces = list(sample(int(seconds / SLICE_S)))
     sessions, held, factor = list[Session](), 0, 0.0
     while len(sessions) < most:
-        sessions += [filled(subject) for _ in range(max(1, len(sessions)))]
+        try:
+            sessions += [filled(subject) for _ in range(max(1, len(sessions)))]
+        except torch.OutOfMemoryError:
+            break
         crowd, started_s = Crowd(sessions), time.perf_counter()
         for piece in pieces:
             crowd.see({n: replace(piece, index=round(each.heard_until_s / SLICE_S)) for n, each in enumerate(sessions)})

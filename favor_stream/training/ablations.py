@@ -23,7 +23,7 @@ from favor_stream.model.favor import Fusion
 from favor_stream.records import SLICE_S
 from favor_stream.session import Session
 from favor_stream.training import fusion, language, train
-from favor_stream.training.loop import Run, Stage
+from favor_stream.training.loop import Run, Stage, processor
 from favor_stream.training.variants import VARIANTS, ShownOracle
 
 ASKED = {"nano": 100, "smoke": 1}  # clips of each setting
@@ -78,9 +78,11 @@ def run(
     train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget), "asked": clips})
     every = [(variant, seed) for seed in dict.fromkeys(seeds) for variant in dict.fromkeys(variants)]
     if missing := [(variant, seed) for variant, seed in every if not folder(out, variant, seed).joinpath(OUTCOME).exists()]:
-        course = prepared(start, out / "work", budget)
+        with processor():
+            course = prepared(start, out / "work", budget)
         for variant, seed in missing:
-            teach(course, variant, seed, folder(out, variant, seed))
+            with processor():
+                teach(course, variant, seed, folder(out, variant, seed))
             ask(folder(out, variant, seed), variant, seed, clips)
             for stage in course.work.glob(f"*-{variant}-{seed}.pt"):  # large, and of no use any more
                 stage.unlink()

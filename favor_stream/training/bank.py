@@ -68,17 +68,20 @@ def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> 
     """Write the clips; shards that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(make_shard, folder, plan, tokenizer.to_str())
-    starts = range(0, plan.clips, SHARD)
+    starts = [start for start in range(0, plan.clips, SHARD) if not shard(folder, start).exists()]
     with processes(workers) as pool:
-        for done, _ in enumerate(pool.map(work, starts), 1):
-            print(f"\r{folder.name}: {min(done * SHARD, plan.clips)}/{plan.clips} clips", end="", flush=True)
+        for left, _ in enumerate(pool.map(work, starts), 1 - len(starts)):
+            print(f"\r{folder.name}: {plan.clips + left * SHARD}/{plan.clips} clips", end="", flush=True)
     print()
 
 
+def shard(folder: Path, start: int) -> Path:
+    """The file that is written last of the clips from `start` on."""
+    return folder / f"{start:06d}.pickle"
+
+
 def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> None:
-    path = folder / f"{start:06d}.pickle"
-    if path.exists():
-        return
+    path = shard(folder, start)
     tokenizer = Tokenizer.from_str(tokenizer_json)
     seeds = range(plan.seed + start, plan.seed + min(start + SHARD, plan.clips))
     drawn = [planned(plan, seed) for seed in seeds]

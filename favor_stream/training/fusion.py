@@ -25,7 +25,7 @@ TETHER = 0.3  # weight of the oracle's tokens in joint training
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A shard of clips as the frozen encoders give them, in half precision."""
+    """A shard of clips as the frozen encoders give them, in half precision; it stays on the disk."""
 
     clips: bank.Clips
     seen: Tensor  # [clips, S, 32, Dv], zeros where there are no pictures
@@ -33,9 +33,8 @@ class Encoded:
 
     def part(self, chosen: np.ndarray, span: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Some clips' slices: what is seen, what is heard, and the labels."""
-        at = torch.from_numpy(chosen)
-        rows = torch.from_numpy(self.clips.rows[chosen, span]).long()
-        return self.seen[at, span].float(), self.heard[at, span].float(), rows
+        seen, heard = (each[chosen, span].to(torch.get_default_device()).float() for each in (self.seen, self.heard))
+        return seen, heard, torch.as_tensor(self.clips.rows[chosen, span]).long()
 
 
 def encode(model: Favor, clips: list[bank.Clips], folder: Path) -> list[Encoded]:
@@ -45,7 +44,7 @@ def encode(model: Favor, clips: list[bank.Clips], folder: Path) -> list[Encoded]
         path = folder / f"{number:04d}.encoded"
         if not path.exists():
             keep(path, encoded(model, shard))
-        seen, heard = torch.load(path, mmap=True, weights_only=True)
+        seen, heard = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         out.append(Encoded(shard, seen.expand(*heard.shape[:2], -1, -1), heard))
         print(f"\r{folder.name}: encoded {number}/{len(clips)}", end="", flush=True)
     print()
@@ -57,10 +56,11 @@ def encoded(model: Favor, shard: bank.Clips) -> tuple[Tensor, Tensor]:
     """What `Encoded` holds; of clips without pictures one slice's zeros stand for all."""
     vision, slices = model.config.vision, shard.rows.shape[1]
     with faster():
-        seen = [model.vision(torch.from_numpy(np.array(p))).half() for p in shard.pictures]
-        sound = torch.from_numpy(np.array(shard.sound)).float() / 32767
+        seen = [model.vision(torch.as_tensor(np.array(p))).half() for p in shard.pictures]
+        sound = torch.as_tensor(np.array(shard.sound)).float() / 32767
         heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
-    return torch.stack(seen) if seen else torch.zeros(1, 1, vision.tokens, vision.width).half(), torch.cat(heard)
+    pictures = torch.stack(seen) if seen else torch.zeros(1, 1, vision.tokens, vision.width).half()
+    return pictures.cpu(), torch.cat(heard).cpu()
 
 
 def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[Tensor]]:

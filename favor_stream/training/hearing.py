@@ -84,10 +84,10 @@ def draw(clips: list[bank.Clips], rng: np.random.Generator) -> Batch:
     sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (BATCH, 1))
     rows = np.stack([c.rows[n] for c, n in where])
     return Batch(
-        torch.from_numpy(sound).float(),
+        torch.as_tensor(sound).float(),
         [labels.letters(c.scripts[n]) for c, n in where],
-        torch.from_numpy(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float(),
-        torch.from_numpy(rows[..., labels.SPOKEN :].ravel()).long(),
+        torch.as_tensor(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float(),
+        torch.as_tensor(rows[..., labels.SPOKEN :].ravel()).long(),
     )
 
 
@@ -98,7 +98,7 @@ def masked(mel: Tensor, rng: np.random.Generator) -> Tensor:
         spans(rng, (batch, BAND_MASKS), bands, BAND_MASK)[:, :, None]
         | spans(rng, (batch, TIME_MASKS), frames, TIME_MASK)[:, None]
     )
-    return torch.where(torch.from_numpy(hidden), mel.mean((1, 2), keepdim=True), mel)
+    return torch.where(torch.as_tensor(hidden), mel.mean((1, 2), keepdim=True), mel)
 
 
 def spans(rng: np.random.Generator, count: tuple[int, int], length: int, longest: int) -> NDArray[np.bool_]:
@@ -112,7 +112,7 @@ def spans(rng: np.random.Generator, count: tuple[int, int], length: int, longest
 
 def spelling_loss(spelled: Tensor, targets: list[NDArray[np.int16]]) -> Tensor:
     """CTC, for each letter; silence in a clip without a word counts too."""
-    wanted = [torch.from_numpy(t).long() for t in targets]
+    wanted = [torch.as_tensor(t).long() for t in targets]
     steps = torch.full((len(wanted),), spelled.shape[1])
     lengths = torch.tensor([len(t) for t in wanted])
     return F.ctc_loss(spelled.log_softmax(-1).transpose(0, 1), torch.cat(wanted), steps, lengths, zero_infinity=True)

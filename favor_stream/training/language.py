@@ -54,7 +54,7 @@ class Lessons:
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle
         chosen = self.batches[bisect(self.ends, at)][at]
-        rows = torch.from_numpy(np.stack([s.rows for s in chosen])).long()
+        rows = torch.as_tensor(np.stack([s.rows for s in chosen])).long()
         far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
             slices, windows = oracle.memory(rows, model.llm.model.embed_tokens.weight)

@@ -57,7 +57,7 @@ class Run:
         """
         path, steps = self.folder / f"{stage.name}.pt", stage.steps
         if path.exists():
-            module.load_state_dict(torch.load(path, weights_only=True))
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
             return
         used = optimisers(module, stage.rate * rate, stage.rate * matrix_rate)
         parts: list[Any] = [module, *used, *(LambdaLR(optimiser, partial(pace, steps=steps)) for optimiser in used)]
@@ -93,7 +93,7 @@ def restore(path: Path, parts: list[Any], rng: np.random.Generator) -> tuple[int
     """Fill `parts` and `rng` from what was kept last; returns how many steps that were, and the seconds they took."""
     if not path.exists():
         return 0, 0.0
-    step, spent_s, rng.bit_generator.state, *states = torch.load(path, weights_only=True)
+    step, spent_s, rng.bit_generator.state, *states = torch.load(path, map_location="cpu", weights_only=True)
     for part, state in zip(parts, states, strict=True):
         part.load_state_dict(state)
     return step, spent_s
@@ -121,9 +121,14 @@ def report(stage: Stage, folder: Path, step: int, spent_s: float, seen: list[dic
         file.write(json.dumps({"stage": stage.name, "step": step, "seconds": round(spent_s, 1), **figures}) + "\n")
 
 
+def processor() -> torch.device:
+    """Where a run computes, and makes its tensors if it is entered as a context: on the GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def faster() -> torch.autocast:
     """`precision` where the matrices are large."""
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=precision() == torch.bfloat16)
+    return torch.autocast(processor().type, torch.bfloat16, enabled=precision() == torch.bfloat16)
 
 
 def precision() -> torch.dtype:

@@ -30,25 +30,35 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         assert closure is None, "gradients are computed before"
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}  # what has one shape is made orthogonal together: a GPU waits for calls
             for matrix in (each for each in group["params"] if each.grad is not None):
-                self._step(matrix, matrix.grad, group["lr"], group["weight_decay"], group["momentum"])
+                alike.setdefault(matrix.shape, []).append(matrix)
+            for matrices in alike.values():
+                self._step(matrices, group["lr"], group["weight_decay"], group["momentum"])
 
-    def _step(self, matrix: Tensor, grad: Tensor, rate: float, decay: float, momentum: float) -> None:
-        state = self.state[matrix]
+    def _step(self, matrices: list[Tensor], rate: float, decay: float, momentum: float) -> None:
+        ahead = torch.stack([self._ahead(matrix, momentum) for matrix in matrices])
+        size = -rate * math.sqrt(max(1.0, ahead.shape[1] / ahead.shape[2]))
+        for matrix, way in zip(matrices, orthogonal(ahead.to(self._precision)), strict=True):
+            matrix.mul_(1 - rate * decay)
+            matrix.add_(way.to(matrix.dtype), alpha=size)
+
+    def _ahead(self, matrix: Tensor, momentum: float) -> Tensor:
+        """The gradient with Nesterov's momentum."""
+        state, grad = self.state[matrix], matrix.grad
+        assert grad is not None
         if not state:
             state["momentum_buffer"] = torch.zeros_like(grad)
-        average = state["momentum_buffer"].lerp_(grad, 1 - momentum)
-        way = orthogonal(grad.lerp(average, momentum).to(self._precision)).to(matrix.dtype)  # Nesterov's
-        matrix.mul_(1 - rate * decay)
-        matrix.add_(way, alpha=-rate * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1])))
+        return grad.lerp(state["momentum_buffer"].lerp_(grad, 1 - momentum), momentum)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly U V^T of the matrix's U S V^T, by Newton and Schulz's iteration: its singular values come near 1."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Nearly U V^T of each matrix's U S V^T [..., n, m], by Newton and Schulz's iteration: its singular values come near 1."""
     a, b, c = QUINTIC
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp(min=1e-7)
+    is_wide = matrices.shape[-2] <= matrices.shape[-1]
+    wide = matrices if is_wide else matrices.mT
+    wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = wide @ wide.T
+        gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return wide if is_wide else wide.mT

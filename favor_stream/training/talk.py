@@ -37,17 +37,17 @@ def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branche
     """Equally many questions to each memory of a batch."""
     rows = [[encode(question, tokenizer) for question in questions] for questions in asked]
     shape = len(rows), max(sum(len(words) for words, _ in row) for row in rows)
-    ids, number, place = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
-    following, answering = torch.full(shape, IGNORED), torch.zeros(shape, dtype=torch.bool)
+    ids, number, place = (np.zeros(shape, np.int64) for _ in range(3))
+    following, answering = np.full(shape, IGNORED), np.zeros(shape, bool)
     for b, row in enumerate(rows):
         at = 0
         for m, (words, start) in enumerate(row, 1):
             end = at + len(words)
-            ids[b, at:end], number[b, at:end], place[b, at:end] = torch.tensor(words), m, torch.arange(len(words))
-            following[b, at : end - 1] = torch.tensor(words[1:])
+            ids[b, at:end], number[b, at:end], place[b, at:end] = words, m, range(len(words))
+            following[b, at : end - 1] = words[1:]
             answering[b, at + start - 1 : end - 1] = True
             at = end
-    return Branches(ids, following, answering, number, place)
+    return Branches(*(torch.as_tensor(each) for each in (ids, following, answering, number, place)))
 
 
 def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:
@@ -107,7 +107,7 @@ def spread(tokens: int, rng: np.random.Generator) -> Tensor:
     steps = np.ones(tokens, np.int64)
     at = rng.integers(1, tokens, size=rng.integers(1, 4))
     steps[at] += rng.integers(0, FARTHEST // 3, size=len(at))
-    return torch.from_numpy(np.cumsum(steps) - 1)
+    return torch.as_tensor(np.cumsum(steps) - 1)
 
 
 def visible(number: Tensor, since: Tensor) -> Tensor:

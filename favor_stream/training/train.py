@@ -26,7 +26,7 @@ from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
-from favor_stream.training.loop import Run, Stage
+from favor_stream.training.loop import Run, Stage, processor
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.provenance import provenance
 from favor_stream.training.tokens import extended, train_tokenizer
@@ -102,6 +102,17 @@ def run(
     budget, work = budgeted(BUDGETS[preset].further() if start else BUDGETS[preset], other or {}), out / "work"
     before = weights.read_manifest(start) if start else {}
     begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256"), "budget": repr(budget)})
+    with processor():
+        learning = taught(budget, work, seed, start)
+    facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
+    if start:
+        facts["start"] = {name: fact for name, fact in before.items() if name != "config"}
+    finish(learning, out, facts)
+    return 0
+
+
+def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
+    """All stages, one after another."""
     torch.manual_seed(seed)
     model, tokenizer = further_model(start, seed) if start else new_model(seed)
     learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed))
@@ -109,11 +120,7 @@ def run(
     teach_language(learning, budget, seed, is_new=start is None)
     stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
     teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
-    facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
-    if start:
-        facts["start"] = {name: fact for name, fact in before.items() if name != "config"}
-    finish(learning, out, facts)
-    return 0
+    return learning
 
 
 def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
