@@ -192,8 +192,9 @@ def test_closing_early_and_a_pass_that_fails_leave_nothing_of_any(monkeypatch: p
 
 
 def on_gpu(dtype: torch.dtype) -> LlamaForCausalLM:
-    with torch.device("cuda"):
-        return llama(dtype)
+    model = llama(dtype)  # drawn on the CPU: a GPU draws other weights
+    torch.nn.Module.to(model, "cuda")
+    return model
 
 
 @pytest.mark.gpu

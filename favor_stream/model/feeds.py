@@ -15,13 +15,15 @@ from favor_stream.records import Slice
 def feeds(parts: dict[str, Step], part: str, stream: Iterable[Slice], batch: int = 1) -> Iterator[State]:
     """Everything that goes into `part`, state included, slice after slice; every stream of a batch is given the same.
 
-    Made by the parts before it, in torch. The stream's slices have pictures.
+    Made by the parts before it, in torch, where they are. The stream's slices have pictures.
     """
-    audio, window = parts["audio"].start(batch), parts["window"].start(batch)
+    device = next(parts["audio"].parameters()).device
+    audio, window = ({k: v.to(device) for k, v in parts[name].start(batch).items()} for name in ("audio", "window"))
     for piece in stream:
         assert piece.picture is not None, "a picture in every slice"
         pictures, sound = (
-            torch.from_numpy(each)[None].expand(batch, *each.shape).contiguous() for each in (piece.picture, piece.sound)
+            torch.from_numpy(each)[None].to(device).expand(batch, *each.shape).contiguous()
+            for each in (piece.picture, piece.sound)
         )
         if part == "vision":
             yield {"pictures": pictures}

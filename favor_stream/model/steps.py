@@ -242,7 +242,8 @@ def waves(window: Tensor) -> Tensor:
 
     Angles in float64: a float32 angle of 200 turns is already off in the fifth digit.
     """
-    turns = torch.arange(FRAME // 2 + 1, dtype=torch.float64)[:, None] * torch.arange(FRAME, dtype=torch.float64) / FRAME
+    at = torch.arange(FRAME, dtype=torch.float64, device=window.device)
+    turns = at[: FRAME // 2 + 1, None] * at / FRAME
     return (torch.cat([(math.tau * turns).cos(), (math.tau * turns).sin()]) * window.double()).float()[:, None]
 
 

@@ -79,13 +79,13 @@ def told(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
 def copying(
     run: Run, sorts: Sequence[list[Encoded]], count: int, diversity: float = DIVERSITY
 ) -> tuple[Tensor, dict[str, float]]:
-    """How far the Q-Former's tokens are from the oracle's in a window of `count` clips of each sort, and what they tell.
+    """How far the Q-Former's tokens are from the oracle's in a window of clips of each sort, and what they tell.
 
     All sorts are in each step: at equal steps everything is learned sooner than from one sort at a time.
     """
     size = run.model.config.fusion.slices_per_window
     length = size if run.rng.random() < 0.6 else int(run.rng.integers(1, size + 1))  # a window is read at any time
-    parts = [opening(sort, count, size, length, run.rng) for sort in sorts]
+    parts = [opening(sort, count * run.batch, size, length, run.rng) for sort in sorts]
     losses, figures = [], dict[str, float]()
     for _, alike in groupby(parts, lambda part: part[0].shape[1]):  # a clip may be shorter than a window
         group = list(alike)
@@ -147,7 +147,7 @@ def perceiving(run: Run, shard: Encoded, diversity: float = DIVERSITY) -> tuple[
     """Questions about what is perceived of some clips, up to some moment of them."""
     total = shard.seen.shape[1]
     until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
-    chosen = run.rng.permutation(len(shard.seen))[:BATCH]
+    chosen = run.rng.permutation(len(shard.seen))[: BATCH * run.batch]
     clips = shard.clips
     samples = [asked(run, clips, n, until) for n in chosen]
     seen, heard, _ = shard.part(chosen, slice(until))

@@ -62,7 +62,7 @@ def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) 
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         hearing.audio.requires_grad_(at >= heads_alone)
-        batch = draw(clips, run.rng)
+        batch = draw(clips, BATCH * run.batch, run.rng)
         with faster():
             spelled, sounding, said = hearing(batch.sound)
         ctc = spelling_loss(spelled, batch.letters)
@@ -77,11 +77,11 @@ def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) 
     masking.remove()
 
 
-def draw(clips: list[bank.Clips], rng: np.random.Generator) -> Batch:
-    """BATCH clips at random, each at a loudness of its own."""
-    shards = [clips[rng.integers(len(clips))] for _ in range(BATCH)]
+def draw(clips: list[bank.Clips], count: int, rng: np.random.Generator) -> Batch:
+    """So many clips at random, each at a loudness of its own."""
+    shards = [clips[rng.integers(len(clips))] for _ in range(count)]
     where = [(shard, int(rng.integers(len(shard.sound)))) for shard in shards]
-    sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (BATCH, 1))
+    sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (count, 1))
     rows = np.stack([c.rows[n] for c, n in where])
     return Batch(
         torch.as_tensor(sound).float(),

@@ -49,7 +49,7 @@ class Lessons:
     def __init__(self, run: Run, lessons: list[tuple[int, list[bank.Sample]]]) -> None:
         self.run = run
         self.ends = list(accumulate(steps for steps, _ in lessons))
-        self.batches = [Batches(samples, BATCH, number) for number, (_, samples) in enumerate(lessons)]
+        self.batches = [Batches(samples, BATCH * run.batch, number) for number, (_, samples) in enumerate(lessons)]
 
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle

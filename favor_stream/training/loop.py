@@ -48,6 +48,7 @@ class Run:
     tokenizer: Tokenizer
     folder: Path  # for finished stages and curves
     rng: np.random.Generator
+    batch: int = 1  # times as many in each batch: a GPU takes no longer for them
 
     def train(self, stage: Stage, module: nn.Module, step: Step, rate: float, matrix_rate: float = 0.0) -> None:
         """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.

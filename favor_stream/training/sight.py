@@ -81,7 +81,7 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         sight.vision.requires_grad_(at >= heads_alone)
-        spots = np.unravel_index(run.rng.choice(weight.size, BATCH, p=chances), weight.shape)
+        spots = np.unravel_index(run.rng.choice(weight.size, BATCH * run.batch, p=chances), weight.shape)
         batch = look_up(clips, spots, run.model.config.vision.image // 16)
         with faster():
             guesses, places, cells = sight(batch.pictures)

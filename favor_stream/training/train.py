@@ -45,6 +45,7 @@ class Budget:
     language: int
     distil: int
     join: int
+    batch: int = 1  # times as many clips and memories in each batch
 
     def further(self) -> Budget:
         """For weights that know most of it already."""
@@ -115,7 +116,7 @@ def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
     """All stages, one after another."""
     torch.manual_seed(seed)
     model, tokenizer = further_model(start, seed) if start else new_model(seed)
-    learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed))
+    learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed), budget.batch)
     sorts = teach_senses(learning, budget, seed, is_new=start is None)
     teach_language(learning, budget, seed, is_new=start is None)
     stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
