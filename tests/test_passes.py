@@ -215,6 +215,15 @@ def test_captured_answers_on_the_gpu_are_those_of_the_direct_passes(dtype: torch
 
 
 @pytest.mark.gpu
+def test_memory_on_the_gpu_is_that_of_the_processor() -> None:
+    there, here = listener(on_gpu(torch.float32)), listener(llama())
+    for index in range(200):
+        for llm in (there, here):
+            llm.append(window(index), 5.0 * index, 5.0 * (index + 1))
+        assert there.probability(QUESTIONS) == pytest.approx(here.probability(QUESTIONS), abs=1e-3), index
+
+
+@pytest.mark.gpu
 def test_memory_on_the_gpu_in_bf16_stays_near_float32_after_many_evictions() -> None:
     exact, rounded = listener(llama()), listener(on_gpu(torch.bfloat16))
     for index in range(200):

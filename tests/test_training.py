@@ -251,6 +251,28 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
     assert [path.name for path in (tmp_path / "killed").glob("stage.*")] == ["stage.pt"]
 
 
+def test_a_stage_of_no_steps_teaches_nothing(tmp_path: Path) -> None:
+    model, tokenizer = talkative_model()
+    run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
+    run.train(loop.Stage("stage", 0), nn.Linear(1, 1), pytest.fail, 0.1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_step_is_given_is_made_where_the_run_computes() -> None:
+    """On the device that holds nothing, in place of a GPU."""
+    tokenizer, rng = talkative_model()[1], np.random.default_rng(0)
+    script = world.draw(5, 8.0, "training", timed=world.guessed)
+    rows = np.zeros((1, 16, labels.WIDTH), np.int16)
+    clips = bank.Clips(np.zeros((0,), np.uint8), np.zeros((1, 16 * 8000), np.int16), rows, [script], ["film"])
+    shard = fusion.Encoded(clips, torch.zeros(1, 16, 1, 1), torch.zeros(1, 16, 1, 1))
+    with torch.device("meta"):
+        heard = hearing.draw([clips], 2, rng)
+        asked = talk.branches([(Question("a", "what is there?", "no"),)], tokenizer)
+        made = [heard.sound, heard.events, heard.words, asked.ids, asked.answering, *shard.part(np.array([0]), slice(4))]
+        made += [hearing.masked(torch.zeros(2, 80, 400), rng), talk.spread(9, rng), talk.visible(asked.number, asked.ids[0])]
+    assert {each.device.type for each in made} == {"meta"}
+
+
 def test_bands_and_moments_are_masked_and_the_rest_is_left() -> None:
     mel = torch.randn(3, 80, 400)
     out = hearing.masked(mel, np.random.default_rng(0))

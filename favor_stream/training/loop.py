@@ -51,8 +51,7 @@ class Run:
     batch: int = 1  # times as many in each batch: a GPU takes no longer for them
 
     def train(self, stage: Stage, module: nn.Module, step: Step, rate: float, matrix_rate: float = 0.0) -> None:
-        """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded. In a
-        stage of no steps nothing is taught.
+        """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.
 
         With a `matrix_rate` the matrices inside of layers are left to Muon, which learns to look things up in half the steps.
         Prints progress with the time left and appends one line of figures every 20 steps to `curves.jsonl`.
