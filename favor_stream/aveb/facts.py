@@ -14,7 +14,6 @@ NO_QUESTION = "no question"  # the answer, where nobody has asked one
 QUESTION_END = "?"  # ends what an answer repeats or counts before it says what was asked
 COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 EMPTY = 0.7  # of the times that there is nothing now, nobody asks whether this or that is there: it never is
-MIXED = 0.5  # of the questions about what is not there, where there was more than one thing
 TOGETHER_S = 0.4  # that a thing and a noise share, to have been together
 CAUSE_S, UNSURE_S = 1.0, 0.15  # before a thing comes, in which a noise that ends is its cause; and what is too close to tell
 Rng = np.random.Generator
@@ -176,9 +175,6 @@ def unseen(seen: list[tuple[str, str]], v: View, rng: Rng) -> Asked | None:
     if seen and rng.random() < 0.6:  # hard: the colour or the shape was there
         colour, shape = seen[int(rng.integers(len(seen)))]
         pair = (colour, pair[1]) if rng.random() < 0.5 else (pair[0], shape)
-    if len(v.things) > 1 and rng.random() < MIXED:  # harder, and what watches took for true: one's colour, another's shape
-        one, other = (v.things[int(at)] for at in rng.choice(len(v.things), 2, replace=False))
-        pair = (one.colour, other.shape)
     if pair in seen or (v.split == "training" and pair in HELD_OUT_PAIRS):
         return None
     return {"thing": " ".join(pair)}, "no"
