@@ -109,7 +109,7 @@ class Watch:
 
     name: str  # its id in topics and files: lower case, digits and underscores
     question: str  # "do you see a red circle now?", or words that are true or not: "a red circle appears"
-    on: float = 0.7  # from which it holds
+    on: float = 0.9  # from which it holds
     off: float = 0.4  # below which it holds no longer
     hold_s: float = 0.5  # for which it must hold before it is told, and be gone before that is told
     agree: float = 1.0  # share of these half seconds that must say so
