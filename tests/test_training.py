@@ -254,7 +254,7 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
 def test_a_stage_of_no_steps_teaches_nothing(tmp_path: Path) -> None:
     model, tokenizer = talkative_model()
     run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
-    run.train(loop.Stage("stage", 0), nn.Linear(1, 1), pytest.fail, 0.1)
+    run.train(loop.Stage("stage", 0), nn.Linear(1, 1), lambda at: pytest.fail(f"step {at}"), 0.1)
     assert not list(tmp_path.iterdir())
 
 
