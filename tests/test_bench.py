@@ -17,7 +17,7 @@ from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import Subject, check_memory, configured, random
 from favor_stream.capture import open_source
 from favor_stream.config import Config
-from favor_stream.errors import DeviceError
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.model.steps import Step
@@ -190,6 +190,11 @@ def test_preset_that_does_not_fit_the_memory_says_how_much_it_needs() -> None:
 def test_report_of_a_gpu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="torch finds no CUDA here; run this on a machine with an NVIDIA GPU"):
         report(tmp_path, "tiny")
+
+
+def test_report_of_no_minutes_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="minutes is 0; write 1 or more"):
+        report(tmp_path, "tiny", minutes=0)
 
 
 @pytest.mark.gpu

@@ -106,6 +106,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--preset", "giant"], "giant"),
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),
+        (["train", "--budget", "batch=0"], "batch is 0 in the budget: expected 1 or more"),
         (["ablate", "--variants", "without-nothing"], "unknown variants ['without-nothing']"),
         (["world", "--seed", "1", "--out", "clip.mp4", "--setting", "zoo"], "there is no setting 'zoo'"),
         (["live"], "SOURCE"),

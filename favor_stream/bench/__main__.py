@@ -16,13 +16,15 @@ from favor_stream.bench.page import write
 from favor_stream.bench.rows import Row, table
 from favor_stream.bench.subject import random
 from favor_stream.config import Config
-from favor_stream.errors import DeviceError, FavorError
+from favor_stream.errors import ConfigError, DeviceError, FavorError
 
 MINUTES = 120  # of stream, over which a slice must not become dearer
 
 
 def report(folder: Path, preset: str, minutes: int = MINUTES) -> int:
-    """Writes DEVICE-PRESET.json, .html and .png, anew with each thing measured. Raises DeviceError where there is no GPU."""
+    """Writes DEVICE-PRESET.json, .html and .png, anew with each thing measured. Raises ConfigError, DeviceError."""
+    if minutes < 1:
+        raise ConfigError(f"minutes is {minutes}; write 1 or more")
     if not torch.cuda.is_available():
         raise DeviceError("torch finds no CUDA here; run this on a machine with an NVIDIA GPU, or favor-stream bench")
     device, rows = torch.cuda.get_device_name(), list[Row]()

@@ -76,8 +76,7 @@ def random(config: Config, preset: str) -> Subject:
     """Random weights of any preset, for speed alone; the language model in bf16 on a GPU. DeviceError for too little memory."""
     _, tokenizer = weights.load(None)  # whose words are among those of any larger vocabulary
     device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
-    with torch.device(device):
-        model, name = weights.random(PRESETS[preset])
+    model, name = weights.random(PRESETS[preset])
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     needed = parameters(PRESETS[preset].llm) * dtype.itemsize + sum(each.nbytes for each in model.parameters())
     check_memory(preset, device, needed, dtype)

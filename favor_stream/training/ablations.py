@@ -109,7 +109,8 @@ def prepared(start: Path, work: Path, budget: train.Budget) -> Course:
 
 def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     """A new Q-Former, on the language model of the start once that has learned how this variant's memory is laid out."""
-    learning, budget = begun(course.start, course.work, variant, seed), course.budget
+    budget = course.budget
+    learning = replace(begun(course.start, course.work, variant, seed), batch=budget.batch)
     window, diversity = learning.model.config.fusion.slices_per_window, VARIANTS[variant].diversity
     speaking = Stage(f"language-{window}-{seed}", budget.language, train.GENTLY)  # the same for all with such windows
     distilling, joining = Stage(f"distil-{variant}-{seed}", budget.distil), Stage(f"join-{variant}-{seed}", budget.join)

@@ -87,8 +87,8 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
     drawn = [planned(plan, seed) for seed in seeds]
     scripts = [scene.script for _, scene in drawn]
     seen = [[picture(s, truth.picture_s(k)) for k in range(plan.slices)] for s in scripts] if plan.pictures else []
-    np.save(folder / f"{start:06d}.pictures.npy", np.array(seen, np.uint8))
-    np.save(folder / f"{start:06d}.sound.npy", np.stack([samples(scene) for _, scene in drawn]))
+    np.save(path.with_suffix(".pictures.npy"), np.array(seen, np.uint8))
+    np.save(path.with_suffix(".sound.npy"), np.stack([samples(scene) for _, scene in drawn]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])
     path.with_suffix(".part").write_bytes(pickle.dumps((scripts, [setting for setting, _ in drawn], rows)))
     path.with_suffix(".part").rename(path)  # a shard counts only when whole

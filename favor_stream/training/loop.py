@@ -136,5 +136,5 @@ def faster() -> torch.autocast:
 
 def precision() -> torch.dtype:
     """bfloat16; on processors without AVX-512, for which that is a hundred times slower, float32."""
-    is_fast = torch.cuda.is_available() or "AVX512" in torch.backends.cpu.get_cpu_capability()
+    is_fast = processor().type == "cuda" or "AVX512" in torch.backends.cpu.get_cpu_capability()
     return torch.bfloat16 if is_fast else torch.float32

@@ -125,11 +125,13 @@ def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
 
 
 def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
-    """With other numbers, by their names. ConfigError for a name that is none."""
+    """With other numbers, by their names. ConfigError for a name that is none, and for batches of nothing."""
     names = [each.name for each in fields(Budget)]
     if unknown := other.keys() - set(names):
         raise ConfigError(f"a budget knows no {min(unknown)!r}; expected some of: {', '.join(names)}")
-    return replace(budget, **other)
+    if (made := replace(budget, **other)).batch < 1:
+        raise ConfigError(f"batch is {made.batch} in the budget: expected 1 or more")
+    return made
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
@@ -210,8 +212,8 @@ def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
 
 
 def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], count: int, seed: int) -> language.Lessons:
-    """Lessons of `count` symbolic samples each; none for a stage that is finished."""
-    if (learning.folder / f"{stage.name}.pt").exists():
+    """Lessons of `count` symbolic samples each; none for a stage of no steps or one that is finished."""
+    if not stage.steps or (learning.folder / f"{stage.name}.pt").exists():
         return language.Lessons(learning, [])
     make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
     window = learning.model.config.fusion.slices_per_window
