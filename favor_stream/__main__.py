@@ -231,6 +231,15 @@ def _train(arguments: argparse.Namespace, config: Config) -> int:
         raise _unwritten(error, arguments.out) from error
 
 
+def _average(arguments: argparse.Namespace, config: Config) -> int:
+    from favor_stream.training import average
+
+    try:
+        return average.run(arguments.weights, arguments.out)
+    except OSError as error:
+        raise _unwritten(error, arguments.out) from error
+
+
 def _ablate(arguments: argparse.Namespace, config: Config) -> int:
     import torch
 
@@ -308,6 +317,7 @@ VERBS: dict[str, Verb] = {
     "tune": _tune,
     "doctor": _doctor,
     "train": _train,
+    "average": _average,
     "world": _world,
 }
 

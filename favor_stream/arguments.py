@@ -182,6 +182,12 @@ def _add_making(verbs: _Verbs) -> None:
     train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
     _add_budget(train)
 
+    average = _added(
+        verbs, "average", "the mean of weights that were taught further", "favor-stream average before further --out weights"
+    )
+    average.add_argument("weights", type=Path, nargs="+", metavar="DIR", help="of one line of training; the last has the senses")
+    average.add_argument("--out", type=Path, required=True, metavar="DIR", help="the weights folder")
+
     ablate = _added(
         verbs, "ablate", "what each of FAVOR's ideas is worth", "favor-stream ablate --variants full,without-causal --seeds 0,1"
     )

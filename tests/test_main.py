@@ -18,7 +18,10 @@ from favor_stream.__main__ import main
 from favor_stream.live import public_name, read_questions
 from favor_stream.model import weights
 
-VERBS = ("demo", "ask", "live", "eval", "bench", "train", "doctor", "world", "events", "mqtt", "watch", "tune", "serve", "ablate")
+VERBS = (
+    *("demo", "ask", "live", "eval", "bench", "train", "average", "doctor", "world", "events", "mqtt", "watch", "tune", "serve"),
+    "ablate",
+)
 QUESTION = "what do you see now?"
 
 
@@ -107,6 +110,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),
         (["train", "--budget", "batch=0"], "batch is 0 in the budget: expected 1 or more"),
+        (["average", "weights", "--out", "mean"], "1 weights to average into mean: expected two or more"),
+        (["average", "nowhere", "weights", "--out", "mean"], "nowhere"),
         (["ablate", "--variants", "without-nothing"], "unknown variants ['without-nothing']"),
         (["world", "--seed", "1", "--out", "clip.mp4", "--setting", "zoo"], "there is no setting 'zoo'"),
         (["live"], "SOURCE"),
