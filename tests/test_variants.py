@@ -258,6 +258,15 @@ def test_encoders_of_variants_stay_as_they_are() -> None:
     assert 0 < budget.join < budget.distil < budget.language
 
 
+def test_every_stage_has_batches_of_the_budget_s_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, batches = begin(tmp_path / "start"), list[int]()
+    for module, stage in ((language, "speak"), (fusion, "distil"), (fusion, "join")):
+        monkeypatch.setattr(module, stage, lambda learning, *_: batches.append(learning.batch))
+    budget = replace(ablations.budget_of("smoke"), language=0, join=0, batch=3)  # there are no lessons to draw for no steps
+    ablations.teach(ablations.Course(start, tmp_path, budget, [[]]), "full", 0, tmp_path / "out")
+    assert batches == [3, 3, 3]
+
+
 @pytest.mark.slow
 def test_variants_are_taught_asked_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
