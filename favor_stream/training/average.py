@@ -1,7 +1,7 @@
 """The mean of several weights of one line: what the later ones have forgotten, the earlier ones still know.
 
 Joint training is on films, which lack the pairs of colour and shape that are held out; what symbolic lessons taught of those
-wears off in it. A mean of the weights before and after has the strength of each (https://arxiv.org/abs/2203.05482).
+seems to wear off in it. A mean of the weights before and after has the strength of each (https://arxiv.org/abs/2203.05482).
 """
 
 from __future__ import annotations
