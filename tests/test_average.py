@@ -43,7 +43,7 @@ def test_weights_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="differ in their configurations"):
         average.run([one, other], tmp_path / "mean")
     with pytest.raises(ConfigError, match="another folder for their mean"):
-        average.run([other, one], one)
+        average.run([other, one], other / ".." / "one")
     with pytest.raises(ConfigError, match="1 weights to average"):
         average.run([one], tmp_path / "mean")
     with pytest.raises(WeightsError, match="nowhere"):

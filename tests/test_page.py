@@ -117,8 +117,8 @@ def watch(page: Page, sentence: str) -> None:
 def test_watch_that_is_written_on_the_page_is_told_there_with_its_picture(served: Served) -> None:
     page = served.page
     assert "token" not in page.url
-    watch(page, "a white ring appears")
-    page.locator("#events .watch", has_text="a white ring appears: began").wait_for()
+    watch(page, "an orange star appears")
+    page.locator("#events .watch", has_text="an orange star appears: began").wait_for()
     with page.context.expect_page() as opened:
         page.locator("#events a", has_text="picture").first.click()
     opened.value.wait_for_load_state()
@@ -140,7 +140,7 @@ def test_question_that_is_typed_is_answered_rightly_with_its_times(served: Serve
 
 def test_time_line_shows_a_moment_again(served: Served) -> None:
     page = served.page
-    page.locator("#lane-sees button", has_text="white ring").first.click()
+    page.locator("#lane-sees button", has_text="orange star").first.click()
     page.locator("#moment-film").wait_for()
     while not page.locator("#moment-film").evaluate("film => film.videoWidth"):  # the page forbids what waits for it by itself
         page.wait_for_timeout(50)
@@ -150,21 +150,21 @@ def test_time_line_shows_a_moment_again(served: Served) -> None:
 
 def test_watch_is_tried_on_what_was_seen(served: Served) -> None:
     page = served.page
-    page.get_by_label("Tell me when").fill("a white ring appears")
+    page.get_by_label("Tell me when").fill("an orange star appears")
     page.get_by_role("button", name="Try on the last minute").click()
     page.locator("#tried", has_text="would have been told once").wait_for()
 
 
 def test_what_cannot_be_done_is_said_on_the_page(served: Served) -> None:
     page = served.page
-    page.get_by_label("Tell me when").fill("a white ring appears")
+    page.get_by_label("Tell me when").fill("an orange star appears")
     page.get_by_role("button", name="Watch", exact=True).click()
     page.locator("#trouble", has_text="give each a name of its own").wait_for()
     ask(page, "why? " * 500)
     assert page.locator("#talk .wrong").count() == 1
     served.complaints.clear()  # Chromium notes each refused call itself
-    page.get_by_role("button", name="Remove a white ring appears").click()
-    page.get_by_role("checkbox", name="a white ring appears").wait_for(state="detached")
+    page.get_by_role("button", name="Remove an orange star appears").click()
+    page.get_by_role("checkbox", name="an orange star appears").wait_for(state="detached")
 
 
 def test_privacy_hides_the_picture_and_shows_that_it_does(served: Served) -> None:

@@ -25,7 +25,7 @@ def run(folders: Sequence[Path], out: Path) -> int:
     Its encoders and its Q-Former stay as they are: to a new encoder only the Q-Former fits that was taught with it. Raises
     ConfigError for fewer than two folders and for weights of different configurations or words, WeightsError for unusable ones.
     """
-    if len(folders) < 2 or out in folders:
+    if len(folders) < 2 or out.resolve() in [folder.resolve() for folder in folders]:
         raise ConfigError(
             f"{len(folders)} weights to average into {out}: expected two or more, and another folder for their mean"
         )
