@@ -235,7 +235,7 @@ def _average(arguments: argparse.Namespace, config: Config) -> int:
     from favor_stream.training import average
 
     try:
-        return average.run(arguments.weights, arguments.out)
+        return average.run(arguments.weights, arguments.out, arguments.with_qformer)
     except OSError as error:
         raise _unwritten(error, arguments.out) from error
 

@@ -186,6 +186,7 @@ def _add_making(verbs: _Verbs) -> None:
         verbs, "average", "the mean of weights that were taught further", "favor-stream average before further --out weights"
     )
     average.add_argument("weights", type=Path, nargs="+", metavar="DIR", help="of one line of training; the last has the senses")
+    average.add_argument("--with-qformer", action="store_true", help="the mean of their Q-Formers too; all have the same senses")
     average.add_argument("--out", type=Path, required=True, metavar="DIR", help="the weights folder")
 
     ablate = _added(
