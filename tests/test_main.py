@@ -14,14 +14,10 @@ from media import numbered_film
 from tiny import talkative_model
 
 from favor_stream import __version__
-from favor_stream.__main__ import main
+from favor_stream.__main__ import VERBS, main
 from favor_stream.live import public_name, read_questions
 from favor_stream.model import weights
 
-VERBS = (
-    *("demo", "ask", "live", "eval", "bench", "train", "average", "doctor", "world", "events", "mqtt", "watch", "tune", "serve"),
-    "ablate",
-)
 QUESTION = "what do you see now?"
 
 
