@@ -150,10 +150,10 @@ def shown(rows: Tensor, size: int) -> Tensor:
 
 def words_before(spoken: Tensor, size: int) -> Tensor:
     """The two words said before each word in its window, the nearest first: [..., S, 2] -> [..., S, 2, 2], 0 for none."""
-    out, last = [], torch.zeros_like(spoken[..., 0, :])
-    for k, both in enumerate(spoken.unbind(-2)):
-        last = last * (k % size > 0)
-        for word in both.unbind(-1):
-            out.append(last)
-            last = torch.where(word.unsqueeze(-1) > 0, torch.stack([word, last[..., 0]], -1), last)
-    return torch.stack(out, -2).unflatten(-2, (-1, 2))
+    slices, words = spoken.shape[-2:]
+    said = F.pad(spoken, (0, 0, 0, -slices % size)).unflatten(-2, (-1, size)).flatten(-2)  # [..., windows, places]
+    place = torch.arange(1, said.shape[-1] + 1)
+    nearest = F.pad((place * (said > 0)).cummax(-1).values, (1, -1))  # where the word before a place is, 0 for none
+    both = torch.stack([nearest, F.pad(nearest, (1, 0)).gather(-1, nearest)], -1)
+    before = F.pad(said, (1, 0)).unsqueeze(-1).expand(*said.shape[:-1], -1, 2).gather(-2, both)
+    return before.unflatten(-2, (-1, words)).flatten(-4, -3)[..., :slices, :, :]
