@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import itertools
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,13 +167,32 @@ def test_invented_accents_change_sounds_and_leave_held_out_vowels_alone() -> Non
 
 @speaks
 def test_espeak_knows_every_sound_of_the_invented_accents(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoken(voice_file: str) -> Sound:
+        monkeypatch.setattr(accents, "voice_file", lambda _: voice_file)
+        accents.data_with_accents.cache_clear()
+        return say.__wrapped__(EVERY_SOUND, "invented0+m2", 165, 50).sound
+
     sounds = {**accents.VOWELS, **accents.CONSONANTS}
     plain = "name invented0\nlanguage en\nphonemes en\n"
-    monkeypatch.setattr(accents, "voice_file", lambda _: plain)
-    base = say.__wrapped__(EVERY_SOUND, "invented0+m2", 165, 50).sound
+    base = spoken(plain)
     for old, new in [(old, new) for old, becomes in sounds.items() for new in becomes]:
-        monkeypatch.setattr(accents, "voice_file", lambda _, line=f"replace 00 {old} {new}\n": plain + line)
-        assert not np.array_equal(say.__wrapped__(EVERY_SOUND, "invented0+m2", 165, 50).sound, base), (old, new)
+        assert not np.array_equal(spoken(f"{plain}replace 00 {old} {new}\n"), base), (old, new)
+    accents.data_with_accents.cache_clear()
+
+
+@speaks
+def test_accents_are_laid_beside_espeak_s_data_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    accents.data_with_accents.cache_clear()
+    with ThreadPoolExecutor(4) as pool:  # as worker processes would, all at once
+        folders = set(
+            pool.map(accents.data_with_accents.__wrapped__, [importlib.import_module("espeakng_loader").get_data_path()] * 4)
+        )
+    assert {str(path) for path in (tmp_path / "favor_stream").iterdir()} == folders
+    voices = Path(*folders, "voices")
+    assert {path.name for path in voices.iterdir()} == {*accents.NAMES, "!v"}
+    assert (voices / "!v" / "m3").is_file()
+    assert Path(*folders, "phondata").is_file()
 
 
 def test_held_out_voices_share_neither_accent_nor_variant_with_training() -> None:

@@ -6,15 +6,19 @@ held-out ones; a single change of sound may be found in these too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from favor_stream.config import cache_folder
+
 PREFIX = "invented"  # and a number: such an accent
 NAMES = tuple(f"{PREFIX}{number}" for number in range(48))
+_VOICES, _VARIANTS = "voices", "!v"  # folders of espeak-ng's data: the second lies in the first
 
 # espeak-ng's tables of phonemes, and which of its dictionary's conditional rules go with each.
 _TABLES = {"en": "", "en-us": "3 6", "en-sc": "2 5 6 7", "en-us-nyc": "3 6", "en-rp": "", "en-n": ""}
@@ -66,18 +70,31 @@ def voice_file(number: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-@contextmanager
-def data_with(accent: str, data_path: str) -> Iterator[str]:
-    """espeak-ng's data, and where the accent is an invented one, a folder in which it lies beside them."""
-    if not accent.startswith(PREFIX):
-        yield data_path
-        return
-    with TemporaryDirectory(prefix="accent") as folder:
-        voices = Path(folder, "voices")
-        voices.mkdir()
-        for path in Path(data_path).iterdir():
-            if path.name != voices.name:
-                (Path(folder) / path.name).symlink_to(path)
-        (voices / "!v").symlink_to(Path(data_path, "voices", "!v"))
-        (voices / accent).write_text(voice_file(int(accent.removeprefix(PREFIX))), encoding="utf-8")
-        yield folder
+@lru_cache
+def data_with_accents(data_path: str) -> str:
+    """A folder with espeak-ng's data, whose voices are the invented accents: made once for all processes, and kept.
+
+    Making it for each phrase took a hundred times as long as saying the phrase.
+    """
+    data = [path for path in sorted(Path(data_path).iterdir()) if path.name != _VOICES]
+    voices = {name: voice_file(number) for number, name in enumerate(NAMES)}
+    folder = cache_folder() / f"accents-{sha256(repr((data, voices)).encode()).hexdigest()[:12]}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as made:
+            _fill(Path(made), [*data, Path(data_path, _VOICES, _VARIANTS)], voices)
+            try:
+                Path(made).rename(folder)
+            except OSError:
+                if not folder.exists():  # or another process was faster
+                    raise
+    return str(folder)
+
+
+def _fill(folder: Path, data: Sequence[Path], voices: Mapping[str, str]) -> None:
+    """Links to espeak-ng's data, the variants of a voice among the voices, and the voice files."""
+    (folder / _VOICES).mkdir()
+    for path in data:
+        (folder / _VOICES if path.name == _VARIANTS else folder).joinpath(path.name).symlink_to(path)
+    for name, text in voices.items():
+        (folder / _VOICES / name).write_text(text, encoding="utf-8")

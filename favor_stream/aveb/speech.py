@@ -123,18 +123,20 @@ def _espeak(accent: str) -> Iterator[tuple[ctypes.CDLL, str]]:
         import espeakng_loader
     except ImportError as error:
         raise EngineError("no espeakng_loader found: expected it for speech; run pip install --editable '.[train]'") from error
-    with accents.data_with(accent, espeakng_loader.get_data_path()) as data_path:
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
-        try:
-            if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DO_NOT_EXIT) != ESPEAK_RATE:
-                raise EngineError(
-                    f"espeak-ng did not start from {data_path}: expected {ESPEAK_RATE} Hz sound; reinstall espeakng-loader"
-                )
-            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-            yield library, data_path
-        finally:
-            library.espeak_Terminate()
-            ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
+    data_path = espeakng_loader.get_data_path()
+    if accent in accents.NAMES:
+        data_path = accents.data_with_accents(data_path)
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    try:
+        if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DO_NOT_EXIT) != ESPEAK_RATE:
+            raise EngineError(
+                f"espeak-ng did not start from {data_path}: expected {ESPEAK_RATE} Hz sound; reinstall espeakng-loader"
+            )
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        yield library, data_path
+    finally:
+        library.espeak_Terminate()
+        ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 
 
 def _choose(voice: str, library: ctypes.CDLL, data_path: str) -> None:
