@@ -221,11 +221,15 @@ def _tune(arguments: argparse.Namespace, config: Config) -> int:
 def _train(arguments: argparse.Namespace, config: Config) -> int:
     import torch
 
-    from favor_stream.training import train
+    from favor_stream.training import recipe, train
 
+    if arguments.recipe and (arguments.seed or arguments.budget):
+        raise ConfigError("--recipe with --seed or --budget: a recipe has its own; leave them out")
     if config.threads:
         torch.set_num_threads(config.threads)
     try:
+        if arguments.recipe:
+            return recipe.run(arguments.recipe, arguments.out, arguments.preset, arguments.start)
         return train.run(arguments.preset, arguments.out, arguments.seed, arguments.start, arguments.budget)
     except OSError as error:
         raise _unwritten(error, arguments.out) from error

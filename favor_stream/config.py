@@ -119,12 +119,13 @@ def load(path: Path | None = None, **flags: object) -> Config:
     A relative `weights` in the file starts from the file's folder. Raises ConfigError with one line for a file that
     cannot be read, an unknown key, a wrong type or a value out of its range.
     """
-    settings = {} if path is None else _settings(_read(path), origin=str(path), folder=path.parent)
+    settings = {} if path is None else _settings(read_toml(path), origin=str(path), folder=path.parent)
     given = {key: value for key, value in flags.items() if value is not None}
     return Config(**settings | _settings(given, origin="flags", folder=Path()))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises ConfigError with one line for a file that cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -136,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:
     """The same keys, each known and each value of its field's type."""
     known = _kinds(Config) | dict.fromkeys(PATHS, Path) | OUTLETS
-    _check_keys(table, known, origin)
+    check_keys(table, known, origin)
     return {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
 
 
@@ -145,7 +146,8 @@ def _kinds(record: type[Any]) -> dict[str, type]:
     return {field.name: str if field.default is MISSING else type(field.default) for field in fields(record)}
 
 
-def _check_keys(table: Mapping[str, object], known: Iterable[str], origin: str) -> None:
+def check_keys(table: Mapping[str, object], known: Iterable[str], origin: str) -> None:
+    """Raises ConfigError for a key that is not `known`, with the nearest that is."""
     for key in table:
         if key not in known:
             near = get_close_matches(key, known, n=1)
@@ -170,7 +172,7 @@ def _watch(name: str, table: object, origin: str) -> Watch:
     known = {field: kind for field, kind in _kinds(Watch).items() if field != "name"}
     if not isinstance(table, dict) or "question" not in table:
         raise ConfigError(f'{origin}: expected a table with a question; write question = "a red circle appears"')
-    _check_keys(table, known, origin)
+    check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, Path()) for key, value in table.items()}
     return _made(Watch, origin, name=name, **settings)
 
@@ -178,7 +180,7 @@ def _watch(name: str, table: object, origin: str) -> Watch:
 def _outlet(record: type, table: Mapping[str, object], origin: str, folder: Path) -> object:
     kinds = _kinds(record)
     known = {key: Path if kind is type(None) else kind for key, kind in kinds.items()}  # None: of a path
-    _check_keys(table, known, origin)
+    check_keys(table, known, origin)
     settings: dict[str, Any] = {key: _typed(key, value, known[key], origin, folder) for key, value in table.items()}
     return _made(record, origin, **settings)
 

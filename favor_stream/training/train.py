@@ -148,7 +148,8 @@ def new_model(seed: int) -> tuple[Favor, Tokenizer]:
     model = Favor(PRESETS["favor-nano"])
     # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
     nn.init.normal_(model.llm.model.embed_tokens.weight, std=0.1)
-    return model, train_tokenizer(corpus(10 * WORDS, seed), model.config.llm.vocabulary)
+    vocabulary = model.config.llm.vocabulary
+    return model, extended(train_tokenizer(corpus(10 * WORDS, seed), vocabulary), corpus(WORDS, seed), vocabulary)
 
 
 def further_model(start: Path, seed: int) -> tuple[Favor, Tokenizer]:
