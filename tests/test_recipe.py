@@ -51,6 +51,7 @@ def test_recipe_is_followed_and_gone_on_with_where_it_stopped(tmp_path: Path, mo
     assert recipe.run(path, out, "smoke") == 0
     assert sorted(each.name for each in (out / "steps").iterdir()) == ["both", "first", "second"]
     assert [each.name for each in (out / "work").iterdir()] == ["recipe.json"]
+    assert not list(out.glob("steps/*/work"))
     first, second, both = (weights.read_manifest(folder) for folder in (out / "steps" / "first", out / "steps" / "second", out))
     assert both["averaged"]["sha256"] == [first["sha256"], second["sha256"]]
     assert both["start"]["sha256"] == first["sha256"]

@@ -54,7 +54,7 @@ def run(recipe: Path, out: Path, preset: str = "nano", start: Path | None = None
             make(step, out / "work" / step.name, made, preset, made / step.start if step.start else latest)
         latest = made / step.name
     assert latest is not None, "a recipe has a step"
-    shutil.copytree(latest, out, dirs_exist_ok=True)
+    shutil.copytree(latest, out, ignore=shutil.ignore_patterns("work"), dirs_exist_ok=True)
     return 0
 
 
@@ -65,9 +65,9 @@ def make(step: Step, work: Path, made: Path, preset: str, start: Path | None) ->
         average.run([made / name for name in step.mean], work, step.with_qformer)
     else:
         train.run(preset, work, step.seed, start, step.budget)
-        shutil.rmtree(work / "work")
     made.mkdir(exist_ok=True)
     work.rename(made / step.name)
+    shutil.rmtree(made / step.name / "work", ignore_errors=True)  # a mean has none
 
 
 def read(path: Path) -> list[Step]:
