@@ -81,10 +81,11 @@ def draw(clips: list[bank.Clips], count: int, rng: np.random.Generator) -> Batch
     """So many clips at random, each at a loudness of its own."""
     shards = [clips[rng.integers(len(clips))] for _ in range(count)]
     where = [(shard, int(rng.integers(len(shard.sound)))) for shard in shards]
-    sound = np.stack([c.sound[n] for c, n in where]) / 32767 * rng.uniform(0.3, 1.5, (count, 1))
+    sound = torch.as_tensor(np.stack([c.sound[n] for c, n in where])).float()  # there, not here: a GPU would wait for it
+    loudness = torch.as_tensor(rng.uniform(0.3, 1.5, (count, 1)) / 32767).float()
     rows = np.stack([c.rows[n] for c, n in where])
     return Batch(
-        torch.as_tensor(sound).float(),
+        sound * loudness,
         [labels.letters(c.scripts[n]) for c, n in where],
         torch.as_tensor(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float(),
         torch.as_tensor(rows[..., labels.SPOKEN :].ravel()).long(),
