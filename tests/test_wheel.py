@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("favor_stream", "engines", "exporters")
-SHIPPED_SUFFIXES = {".py", ".typed", ".safetensors", ".json", ".mp4", ".md", ".png", ".html", ".css", ".js"} | {
+SHIPPED_SUFFIXES = {".py", ".typed", ".safetensors", ".json", ".mp4", ".md", ".toml", ".png", ".html", ".css", ".js"} | {
     *(".msg", ".srv", ".service", "Containerfile"),  # of robots
 }
 
