@@ -119,19 +119,19 @@ def load(path: Path | None = None, **flags: object) -> Config:
     A relative `weights` in the file starts from the file's folder. Raises ConfigError with one line for a file that
     cannot be read, an unknown key, a wrong type or a value out of its range.
     """
-    settings = {} if path is None else _settings(read_toml(path), origin=str(path), folder=path.parent)
+    settings = {} if path is None else _settings(read_toml(path, "context_s = 600"), origin=str(path), folder=path.parent)
     given = {key: value for key, value in flags.items() if value is not None}
     return Config(**settings | _settings(given, origin="flags", folder=Path()))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, such_as: str) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError with one line for a file that cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except ValueError as error:  # broken TOML, or bytes that are not UTF-8
-        raise ConfigError(f"{path}: is not TOML ({error}); expected lines such as: context_s = 600") from error
+        raise ConfigError(f"{path}: is not TOML ({error}); expected lines such as: {such_as}") from error
 
 
 def _settings(table: Mapping[str, object], origin: str, folder: Path) -> dict[str, Any]:

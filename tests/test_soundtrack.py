@@ -183,7 +183,6 @@ def test_espeak_knows_every_sound_of_the_invented_accents(monkeypatch: pytest.Mo
 @speaks
 def test_accents_are_laid_beside_espeak_s_data_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    accents.data_with_accents.cache_clear()
     with ThreadPoolExecutor(4) as pool:  # as worker processes would, all at once
         folders = set(
             pool.map(accents.data_with_accents.__wrapped__, [importlib.import_module("espeakng_loader").get_data_path()] * 4)

@@ -11,20 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from favor_stream.config import check_keys, read_toml
+from favor_stream.config import WANTED, check_keys, read_toml
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.training import average, train
 
 OF_GOES = {"seed": int, "budget": dict, "start": str}  # what a step may say, and as what
 OF_MEANS = {"mean": list, "with_qformer": bool}
-WANTED = {
-    int: "a whole number",
-    dict: "a table such as { join = 300 }",
-    str: "the name of a step before",
-    list: "a list of such names",
-    bool: "true or false",
-}
+WRITTEN = WANTED | {dict: "a table such as { join = 300 }", list: 'a list such as ["first", "second"]'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ def make(step: Step, work: Path, made: Path, preset: str, start: Path | None) ->
 def read(path: Path) -> list[Step]:
     """The steps of a recipe, each a table of its TOML. Raises ConfigError where one could not be made."""
     steps: list[Step] = []
-    for name, table in read_toml(path).items():
+    for name, table in read_toml(path, "[first]").items():
         steps.append(read_step(name, table, [step.name for step in steps], f"{path}: [{name}]"))
     if not steps:
         raise ConfigError(f"{path}: no step found; expected tables such as: [first], with seed = 1")
@@ -87,7 +81,7 @@ def read_step(name: str, table: object, before: Collection[str], origin: str) ->
     check_keys(table, kinds, origin)
     for key, value in table.items():
         if type(value) is not kinds[key]:
-            raise ConfigError(f"{origin}: {key} is {value!r}; expected {WANTED[kinds[key]]}")
+            raise ConfigError(f"{origin}: {key} is {value!r}; expected {WRITTEN[kinds[key]]}")
     step = Step(name, **table)
     if "mean" in table and len(step.mean) < 2:
         raise ConfigError(f"{origin}: a mean of {len(step.mean)}; expected two steps or more")
@@ -100,9 +94,6 @@ def read_step(name: str, table: object, before: Collection[str], origin: str) ->
 
 def check_budget(budget: Mapping[str, int], origin: str) -> None:
     """Raises ConfigError now for what would stop a step after hours."""
-    for key, value in budget.items():
-        if type(value) is not int or value < 0:
-            raise ConfigError(f"{origin}: {key} is {value!r} in the budget; expected a whole number from 0")
     try:
         train.budgeted(train.BUDGETS["nano"], budget)
     except ConfigError as error:

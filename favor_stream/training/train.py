@@ -125,10 +125,13 @@ def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
 
 
 def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
-    """With other numbers, by their names. ConfigError for a name that is none, and for batches of nothing."""
+    """With other numbers, by their names. ConfigError for a name or a number that is none, and for batches of nothing."""
     names = [each.name for each in fields(Budget)]
     if unknown := other.keys() - set(names):
         raise ConfigError(f"a budget knows no {min(unknown)!r}; expected some of: {', '.join(names)}")
+    for name, number in other.items():
+        if type(number) is not int or number < 0:
+            raise ConfigError(f"{name} is {number!r} in the budget; expected a whole number from 0")
     if (made := replace(budget, **other)).batch < 1:
         raise ConfigError(f"batch is {made.batch} in the budget: expected 1 or more")
     return made
