@@ -46,7 +46,10 @@ class Encoder(Protocol):
         ...
 
     def step(self, picture: Tensor | None, sound: Tensor) -> Tensor:
-        """The tokens [N, D] that are final with this slice: picture uint8 [height, width, 3] or None, sound float32 [8000]."""
+        """The tokens [N, D] that are final with this slice: picture uint8 [height, width, 3] or None, sound float32 [8000].
+
+        Where the model looks at several pictures of a slice: [F, height, width, 3].
+        """
         ...
 
     def read_out(self) -> Tensor:

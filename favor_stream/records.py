@@ -34,6 +34,7 @@ class Slice:
     sound: Sound  # [SLICE_SAMPLES]; silence where sound was lost or has ended
     pictures_dropped: int = 0  # pictures lost since the slice before
     samples_missing: int = 0  # samples of `sound` that are filled-in silence
+    earlier: tuple[Picture, ...] = ()  # those of this half second that came before `picture`, oldest first
 
     @property
     def start_s(self) -> float:
@@ -42,6 +43,17 @@ class Slice:
     @property
     def end_s(self) -> float:
         return (self.index + 1) * SLICE_S
+
+    def shown(self, count: int) -> NDArray[np.uint8] | None:
+        """A copy of the picture, or for `count` above 1 of so many of its pictures [count, height, width, 3].
+
+        From the first to the last, those between at even distances (as FAVOR samples a second's); where there are fewer some come
+        more than once.
+        """
+        if self.picture is None or count == 1:
+            return None if self.picture is None else self.picture.copy()
+        alike = [each for each in (*self.earlier, self.picture) if each.shape == self.picture.shape]
+        return np.stack([alike[round(at)] for at in np.linspace(0, len(alike) - 1, count)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Counts:
     """What went in and where it is: in == used + dropped + waiting, for pictures and for samples, at every moment."""
 
     pictures_in: int = 0
-    pictures_used: int = 0  # reached their slice in time; a slice shows the newest of its pictures
+    pictures_used: int = 0  # reached their slice in time; of several the newest is its picture
     pictures_dropped: int = 0  # came out of order or after the end, or the reader was too far behind
     pictures_waiting: int = 0
     samples_in: int = 0
@@ -343,14 +343,16 @@ class Ring:
         self._counts.pictures_dropped += count
         self._dropped += count
 
-    def _newest_before(self, end_s: float) -> Picture | None:
-        """The newest picture with a stamp before `end_s`, unless it is held for too long."""
+    def _shown_before(self, end_s: float) -> tuple[Picture, ...]:
+        """The new pictures with a stamp before `end_s`, oldest first; else the one shown last, unless it is held for too long."""
+        came = []
         while self._waiting and self._waiting[0][0] < end_s:
             self._shown = self._waiting.popleft()
             self._counts.pictures_used += 1
+            came.append(self._shown[1])
         if self._shown is None or end_s - self._shown[0] > self._hold_s:
-            return None
-        return self._shown[1]
+            return ()
+        return tuple(came) or (self._shown[1],)
 
     # Slices, under the lock.
 
@@ -382,12 +384,12 @@ class Ring:
             self._counts.samples_used += SLICE_SAMPLES - missing
         else:
             sound, missing = np.zeros(SLICE_SAMPLES, np.float32), SLICE_SAMPLES
-        picture = self._newest_before(end_s)
+        pictures = self._shown_before(end_s)
         if self.pace == "live" and self._behind_s(index) > self._lag_s:
-            picture = None  # a slice without a picture costs less: this is how a reader catches up
+            pictures = ()  # a slice without a picture costs less: this is how a reader catches up
         dropped, self._dropped = self._dropped, 0
         self._counts.slices += 1
         self._counts.samples_missing += missing
         self._next += 1
         self._changed.notify_all()
-        return Slice(index, picture, sound, dropped, missing)
+        return Slice(index, pictures[-1] if pictures else None, sound, dropped, missing, pictures[:-1])

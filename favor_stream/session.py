@@ -150,6 +150,11 @@ class Session:
         return self._model.config.fusion.tokens_per_window, self._model.config.llm.width
 
     @property
+    def pictures(self) -> int:
+        """How many pictures of each slice its model looks at."""
+        return self._model.config.fusion.pictures
+
+    @property
     def engines(self) -> Mapping[str, str]:
         """What runs each part that perceives."""
         return self._encoder.engines
@@ -175,8 +180,8 @@ class Session:
         if piece.index != self._slices:
             raise ValueError(f"slice {piece.index} came, slice {self._slices} was due; feed slices in order, without gaps")
         # numpy copies it on this thread: torch would wake its others, and they spin while an engine wants the cores.
-        picture = None if piece.picture is None else torch.from_numpy(piece.picture.copy())
-        tokens = self._encoder.step(picture, torch.tensor(piece.sound))
+        seen = piece.shown(self.pictures)
+        tokens = self._encoder.step(None if seen is None else torch.from_numpy(seen), torch.tensor(piece.sound))
         self._slices += 1
         self._open.append(Stretch(tokens, piece.start_s, piece.end_s))
         if self._encoder.slices:

@@ -139,9 +139,9 @@ def test_scene_that_two_tasks_ask_about_is_played_once_and_each_has_its_own_repl
     alone = [evaluation.measured(session, [], [each], 3, 1)[0] for each in tasks]
     play, played = Scene.played, list[Scene]()
 
-    def count(scene: Scene) -> Iterator[Slice]:
+    def count(scene: Scene, pictures: int) -> Iterator[Slice]:
         played.append(scene)
-        return play(scene)
+        return play(scene, pictures)
 
     monkeypatch.setattr(Scene, "played", count)
     assert evaluation.measured(session, [], tasks, 3, 1) == alone
@@ -196,12 +196,16 @@ def test_what_is_asked_again_later_is_answered_alike(config: Config, capsys: pyt
 def test_scene_comes_out_of_the_ring_as_it_was_played_in() -> None:
     from favor_stream.aveb.picture import picture
     from favor_stream.aveb.soundtrack import soundtrack
-    from favor_stream.aveb.truth import picture_s
+    from favor_stream.aveb.truth import picture_s, pictures_s
 
     sound = soundtrack(SCENE.script)
     for piece in SCENE.played():
         assert piece.picture is not None
         assert np.array_equal(piece.picture, picture(SCENE.script, picture_s(piece.index)))
         assert np.array_equal(piece.sound, sound[piece.index * 8000 : (piece.index + 1) * 8000])
+    for piece in SCENE.played(2):
+        first, last = pictures_s(piece.index, 2)
+        assert (first, last) == (piece.start_s, picture_s(piece.index))
+        assert np.array_equal(np.array(piece.shown(2)), [picture(SCENE.script, at_s) for at_s in (first, last)])
     assert all(piece.picture is None for piece in replace(SCENE, is_seen=False).played())
     assert not any(piece.sound.any() for piece in replace(SCENE, is_heard=False).played())

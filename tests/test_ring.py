@@ -139,6 +139,33 @@ def test_a_slice_shows_the_newest_picture_before_its_end() -> None:
     assert source.counts.pictures_used == source.counts.pictures_in == 5
 
 
+def test_a_slice_brings_the_pictures_before_its_newest_along() -> None:
+    source = ring(sound=False)
+    for number, time_s in enumerate([0.0, 0.25, 0.49, 0.5, 2.0]):
+        source.put_picture(picture(number), time_s)
+    assert [[int(each[0, 0, 0]) for each in piece.earlier] for piece in taken(source)] == [[0, 1], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "count", "seen"),
+    [([1, 2, 3], 1, [3]), ([1, 2, 3], 2, [1, 3]), ([1, 2, 3, 4, 5], 3, [1, 3, 5]), ([1, 2], 3, [1, 1, 2]), ([4], 2, [4, 4])],
+)
+def test_pictures_of_a_slice_are_shown_from_the_first_to_the_last(numbers: list[int], count: int, seen: list[int]) -> None:
+    *earlier, newest = map(picture, numbers)
+    pictures = Slice(0, newest, ramp(HALF), earlier=tuple(earlier)).shown(count)
+    assert pictures is not None
+    assert pictures.shape == ((2, 3, 3) if count == 1 else (count, 2, 3, 3))
+    assert pictures[..., 0, 0, 0].ravel().tolist() == seen
+    assert not np.shares_memory(pictures, newest)
+
+
+def test_pictures_of_another_size_are_not_shown_beside_the_newest() -> None:
+    pictures = Slice(0, picture(2), ramp(HALF), earlier=(np.zeros((4, 3, 3), np.uint8), picture(1))).shown(2)
+    assert pictures is not None
+    assert pictures[:, 0, 0, 0].tolist() == [1, 2]
+    assert Slice(0, None, ramp(HALF)).shown(2) is None
+
+
 def test_a_picture_is_held_for_two_seconds_and_no_longer() -> None:
     source = ring(picture_hold_s=2.0, lag_s=60.0)
     source.put_picture(picture(7), 0.6)

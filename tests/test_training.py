@@ -110,15 +110,15 @@ def test_training_lays_the_memory_out_as_the_session_does() -> None:
     torch.testing.assert_close(memory, model.perceive(pictures, sound), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("count", [1, 4, 18])
-def test_session_reads_and_answers_as_training_does(count: int) -> None:
-    model, tokenizer = talkative_model()
+@pytest.mark.parametrize(("count", "each"), [(1, 1), (4, 1), (18, 1), (5, 2)])
+def test_session_reads_and_answers_as_training_does(count: int, each: int) -> None:
+    model, tokenizer = talkative_model(pictures=each)
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (count, 12, 16, 3), dtype=np.uint8)
+    pictures = rng.integers(0, 256, (count, each, 12, 16, 3), dtype=np.uint8)
     sound = rng.standard_normal((count, 8000)).astype(np.float32) * 0.1
     session = Session(model, tokenizer)
     for k in range(count):
-        session.see(Slice(k, pictures[k], sound[k]))
+        session.see(Slice(k, pictures[k, -1], sound[k], earlier=tuple(pictures[k, :-1])))
     (chance,) = session.check(["what do you see now?"])
     with torch.inference_mode():
         memory = model.perceive(torch.from_numpy(pictures)[None], torch.from_numpy(sound.reshape(1, -1)))

@@ -35,10 +35,15 @@ def tiny(variant: str) -> Favor:
     return Favor(VARIANTS[variant].of(TINY)).eval()
 
 
-def recording(slices: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def recording(slices: int, seed: int = 0, each: tuple[int, ...] = ()) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of two streams; `each` has the number of a slice's pictures, where there are several."""
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.randint(0, 256, (2, slices, 12, 16, 3), dtype=torch.uint8, generator=generator)
+    pictures = torch.randint(0, 256, (2, slices, *each, 12, 16, 3), dtype=torch.uint8, generator=generator)
     return pictures, torch.randn(2, slices * SLICE_SAMPLES, generator=generator) * 0.1
+
+
+def recording_for(variant: str, slices: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return recording(slices, each=(VARIANTS[variant].pictures,) if VARIANTS[variant].pictures > 1 else ())
 
 
 def streamed(model: Favor, pictures: torch.Tensor, sound: torch.Tensor) -> list[torch.Tensor]:
@@ -54,7 +59,8 @@ def streamed(model: Favor, pictures: torch.Tensor, sound: torch.Tensor) -> list[
 def encoded(model: Favor, pictures: torch.Tensor, sound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     slices = pictures.shape[1]
     with torch.no_grad():
-        return model.vision(pictures.flatten(0, 1)).unflatten(0, (-1, slices)), model.audio(sound).unflatten(1, (slices, -1))
+        seen = model.see(pictures.flatten(0, 1), 2 * slices)
+        return seen.view(2, slices, *seen.shape[1:]), model.audio(sound).unflatten(1, (slices, -1))
 
 
 def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -64,7 +70,7 @@ def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_streamed_equals_whole_at_every_moment_for_every_variant(variant: str) -> None:
     model = tiny(variant)
-    pictures, sound = recording(9)
+    pictures, sound = recording_for(variant, 9)
     for k, told in enumerate(streamed(model, pictures, sound), 1):
         assert_close(told, model.perceive(pictures[:, :k], sound[:, : k * SLICE_SAMPLES]))
         assert told.std() > 0
@@ -80,7 +86,7 @@ def test_streamed_equals_whole_beyond_the_first_long_window(variant: str) -> Non
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_lays_every_variant_s_memory_out_as_the_session_does(variant: str) -> None:
     model = tiny(variant)
-    pictures, sound = recording(11)
+    pictures, sound = recording_for(variant, 11)
     with torch.inference_mode():
         perceived = fusion.perceive(model.fusion, *encoded(model, pictures, sound))
     memory = language.remember(*perceived, model.config.fusion.slices_per_window)
@@ -94,7 +100,7 @@ def test_oracle_writes_as_many_tokens_as_the_variant(variant: str) -> None:
     rows = torch.zeros(2, 11, labels.WIDTH, dtype=torch.long)
     words = torch.randn(TINY.llm.vocabulary, TINY.llm.width)
     memory = language.remember(*oracle.memory(rows, words), size)
-    assert memory.shape == model.perceive(*recording(11)).shape
+    assert memory.shape == model.perceive(*recording_for(variant, 11)).shape
     slices, (window, *_) = oracle.memory(rows[:, :size], words)
     assert oracle.copy_loss(slices, window, rows[:, : min(size, 11)], words).item() == pytest.approx(0.0, abs=1e-9)
 
@@ -236,8 +242,8 @@ def test_films_are_told_by_kinds_of_question_too() -> None:
 
 
 def test_unknown_variant_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown variants \['fps-4'\]: expected some of full, without-causal"):
-        ablations.run(tmp_path / "out", tmp_path, ["full", "fps-4"], [0], "smoke")
+    with pytest.raises(ConfigError, match=r"unknown variants \['fps-8'\]: expected some of full, without-causal"):
+        ablations.run(tmp_path / "out", tmp_path, ["full", "fps-8"], [0], "smoke")
     assert not (tmp_path / "out").exists()
 
 

@@ -22,12 +22,13 @@ def tiny_model(seed: int = 0, fusion: FusionConfig | None = None) -> tuple[Favor
     return Favor(config).eval(), tokenizer
 
 
-def talkative_model() -> tuple[Favor, Tokenizer]:
+def talkative_model(pictures: int = 1) -> tuple[Favor, Tokenizer]:
     """A tiny model with weights so large that what is read makes a difference to what is said.
 
     Only letters are said, and it never ends by itself: what is said at any moment is as long as it may be, and not empty.
+    It looks at so many pictures of each slice.
     """
-    model, tokenizer = tiny_model()
+    model, tokenizer = tiny_model(fusion=dataclasses.replace(PRESETS["tiny"].fusion, pictures=pictures))
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.llm.parameters():

@@ -111,9 +111,9 @@ def replies(
     session: Session, beside: Sequence[Session], asked_of: Mapping[Scene, Iterable[Question]], with_recent: bool = True
 ) -> list[Reply]:
     """Every question about each scene, answered with the whole memory, with the last 2 s (else "") and by others."""
-    out = []
+    out, pictures = [], max(each.pictures for each in (session, *beside))
     for number, (scene, each) in enumerate(asked_of.items(), 1):
-        slices, asked = list(scene.played()), list(each)
+        slices, asked = list(scene.played(pictures)), list(each)
         full = answer(session, slices, asked)
         recent = answer(session, slices[-int(RECENT_S / SLICE_S) :], asked) if with_recent else [""] * len(asked)
         others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)

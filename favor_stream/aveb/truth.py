@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from favor_stream.aveb.lexicon import SIDES, SIZES
 from favor_stream.aveb.picture import place
 from favor_stream.aveb.script import Noise, Script, Thing
@@ -38,6 +40,11 @@ class SliceTruth:
 def picture_s(k: int) -> float:
     """When the picture of slice `k` is taken."""
     return k * SLICE_S + PICTURE_AT_S
+
+
+def pictures_s(k: int, count: int) -> list[float]:
+    """When its pictures are taken where it has several: from its beginning to the one that truth is about."""
+    return [float(at_s) for at_s in np.linspace(picture_s(k), k * SLICE_S, count)[::-1]]
 
 
 def slices(script: Script) -> list[SliceTruth]:

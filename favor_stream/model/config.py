@@ -59,8 +59,9 @@ class FusionConfig:
     mask_direction: Literal["past", "future"] = "past"  # `future` is what the released FAVOR weights were trained with
     causal: bool = True  # False: no causal self-attention (ablation)
     synchronised: bool = True  # False: picture and sound tokens lie side by side instead of being paired (ablation)
-    tokens: int = 32  # per slice and modality; the shorter one is padded with zeros
+    tokens: int = 32  # per picture, and of its slice's sound at least; the shorter one is padded with zeros
     joint: bool = True  # False: a Q-Former for pictures and one for sound, their outputs side by side (ablation)
+    pictures: int = 1  # of each slice; their tokens lie one behind the other
     picture_every: int = 1  # slices, counted from the window's first; those between have no picture (ablation)
 
     def __post_init__(self) -> None:
@@ -82,7 +83,12 @@ class FusionConfig:
     @property
     def slice_tokens(self) -> int:
         """Tokens of one slice inside the Q-Former."""
-        return self.tokens if self.synchronised else 2 * self.tokens
+        return self.sense_tokens if self.synchronised else 2 * self.sense_tokens
+
+    @property
+    def sense_tokens(self) -> int:
+        """Tokens of one slice and modality."""
+        return self.tokens * self.pictures
 
     @property
     def output_width(self) -> int:

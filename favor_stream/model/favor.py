@@ -68,7 +68,8 @@ class Fusion(nn.Module):
         if self.config.picture_every > 1:
             place = torch.arange(first, first + pictures.shape[1], device=pictures.device)
             pictures = pictures * (place % self.config.picture_every == 0)[:, None, None]
-        return synchronise(self.from_vision(pictures), self.from_audio(sounds), self.config.tokens, self.config.synchronised)
+        seen, heard = self.from_vision(pictures), self.from_audio(sounds)
+        return synchronise(seen, heard, self.config.sense_tokens, self.config.synchronised)
 
     def project(self, outputs: Tensor, resolution: int) -> Tensor:
         """Query outputs [..., D] -> the LLM's width."""
@@ -108,18 +109,21 @@ class Favor(nn.Module):
         return FavorState(self.audio.start(batch), self.fusion.qformer.start(batch))
 
     def see(self, picture: Tensor | None, batch: int) -> Tensor:
-        """uint8 [B, height, width, 3] -> [B, 32, Dv]; zeros when there is no picture, as FAVOR does for a missing modality."""
+        """uint8 [B, height, width, 3], or of several pictures [B, F, height, width, 3] -> [B, 32 F, Dv].
+
+        Zeros when there is no picture, as FAVOR does for a missing modality.
+        """
+        vision = self.config.vision
         if picture is None:
-            c = self.config.vision
-            return self.projection.new_zeros(batch, c.tokens, c.width)
-        seen: Tensor = self.vision(picture.to(self.device))
-        return seen
+            return self.projection.new_zeros(batch, vision.tokens * self.config.fusion.pictures, vision.width)
+        seen: Tensor = self.vision(picture.to(self.device).flatten(0, -4))
+        return seen.reshape(batch, -1, vision.width)
 
     @torch.inference_mode()
     def step(self, picture: Tensor | None, sound: Tensor, state: FavorState) -> tuple[Tensor, FavorState]:
         """One slice of each stream -> LLM tokens [B, n, D] that became final with it, and the state after it.
 
-        picture: uint8 [B, height, width, 3] or None; sound: float32 [B, 8000]. Order: the slice's own tokens, then the
+        picture: uint8 [B, (F,) height, width, 3] or None; sound: float32 [B, 8000]. Order: the slice's own tokens, then the
         window's if it closed.
         """
         seen, heard, audio = self.sense(picture, sound, state)
@@ -151,13 +155,13 @@ class Favor(nn.Module):
 
     @torch.inference_mode()
     def perceive(self, pictures: Tensor, sound: Tensor) -> Tensor:
-        """The offline definition: pictures uint8 [B, S, height, width, 3], sound [B, 8000 S] -> LLM tokens [B, n, D].
+        """The offline definition: pictures uint8 [B, S, (F,) height, width, 3], sound [B, 8000 S] -> LLM tokens [B, n, D].
 
         A last partial window gives its slices' tokens and its provisional read-out, as a question at that moment would see it.
         """
         slices = sound.shape[1] // SLICE_SAMPLES
         heard = self.audio(sound).unflatten(1, (slices, -1))
-        seen = self.vision(pictures.flatten(0, 1)).unflatten(0, (-1, slices))
+        seen = self.see(pictures.flatten(0, 1), len(sound) * slices).unflatten(0, (-1, slices))
         c = self.config.fusion
         tokens = []
         for at in range(0, slices, c.slices_per_window):

@@ -174,8 +174,8 @@ class WindowStep(Step):
         super().__init__()
         if fusion.config.mask_direction == "future":
             raise EngineError("mask_direction is 'future': a slice's step has no fixed cost there; run this model on torch")
-        if not fusion.config.joint or fusion.config.picture_every > 1:
-            raise EngineError("two Q-Formers, or fewer pictures than slices, have no graph; run this model on torch")
+        if not fusion.config.joint or (fusion.config.picture_every, fusion.config.pictures) != (1, 1):
+            raise EngineError("two Q-Formers, or other than one picture for each slice, have no graph; run this model on torch")
         self.fusion = fusion
         c = fusion.config
         causal = ("causal_keys", "causal_values") if c.causal else ()

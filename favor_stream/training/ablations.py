@@ -78,9 +78,11 @@ def run(
     train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget), "asked": clips})
     every = [(variant, seed) for seed in dict.fromkeys(seeds) for variant in dict.fromkeys(variants)]
     if missing := [(variant, seed) for variant, seed in every if not folder(out, variant, seed).joinpath(OUTCOME).exists()]:
+        counts = sorted({VARIANTS[variant].pictures for variant, _ in missing})
         with processor():
-            course = prepared(start, out / "work", budget)
+            courses = {count: prepared(start, out / "work", budget, count) for count in counts}
         for variant, seed in missing:
+            course = courses[VARIANTS[variant].pictures]
             with processor():
                 teach(course, variant, seed, folder(out, variant, seed))
             ask(folder(out, variant, seed), variant, seed, clips)
@@ -100,10 +102,16 @@ def folder(out: Path, variant: str, seed: int) -> Path:
     return out / f"{variant}-{seed}"
 
 
-def prepared(start: Path, work: Path, budget: train.Budget) -> Course:
-    """The films that `start` was taught with last, as its encoders give them, which learn nothing here."""
+def prepared(start: Path, work: Path, budget: train.Budget, pictures: int) -> Course:
+    """The films that `start` was taught with last, with so many pictures in a slice, as its encoders give them.
+
+    The encoders learn nothing here.
+    """
     seed = weights.read_manifest(start).get("seed", 0)
-    sorts = train.teach_senses(begun(start, work, "full", 0), budget, seed, is_new=False)
+    learning = begun(start, work if pictures == 1 else work / f"{pictures}-pictures", "full", 0)
+    config = learning.model.config
+    learning.model.config = replace(config, fusion=replace(config.fusion, pictures=pictures))
+    sorts = train.teach_senses(learning, budget, seed, is_new=False)
     return Course(start, work, budget, sorts)
 
 

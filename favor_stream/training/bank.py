@@ -36,7 +36,7 @@ EVICTED = 0.4  # of the longer memories have forgotten their first windows
 class Clips:
     """Memory-mapped clips of one length."""
 
-    pictures: NDArray[np.uint8]  # [clips, slices, HEIGHT, WIDTH, 3], or nothing
+    pictures: NDArray[np.uint8]  # [clips, slices, F, HEIGHT, WIDTH, 3], the last the one that truth is about; or nothing
     sound: NDArray[np.int16]  # [clips, slices x 8000]
     rows: NDArray[np.int16]  # [clips, slices, labels.WIDTH]
     scripts: list[Script]
@@ -51,7 +51,7 @@ class Plan:
     slices: int  # of each
     seed: int  # of the first; the others follow
     densities: tuple[float, float]  # from, to: how much happens, against the world's own pace
-    pictures: bool = True
+    pictures: int = 1  # of each slice
     odd: float = 0.0  # share of things whose colour or shape has no name
     shares: tuple[tuple[str, float], ...] = (("film", 1.0),)  # settings of `scenes`, and how many of the clips each gets
 
@@ -86,7 +86,8 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
     seeds = range(plan.seed + start, plan.seed + min(start + SHARD, plan.clips))
     drawn = [planned(plan, seed) for seed in seeds]
     scripts = [scene.script for _, scene in drawn]
-    seen = [[picture(s, truth.picture_s(k)) for k in range(plan.slices)] for s in scripts] if plan.pictures else []
+    moments_s = [truth.pictures_s(k, plan.pictures) for k in range(plan.slices)]
+    seen = [[[picture(s, at_s) for at_s in each] for each in moments_s] for s in scripts] if plan.pictures else []
     np.save(path.with_suffix(".pictures.npy"), np.array(seen, np.uint8))
     np.save(path.with_suffix(".sound.npy"), np.stack([samples(scene) for _, scene in drawn]))
     rows = np.stack([[labels.encode(t, tokenizer) for t in truth.slices(s)] for s in scripts])

@@ -28,7 +28,7 @@ class Encoded:
     """A shard of clips as the frozen encoders give them, in half precision; it stays on the disk."""
 
     clips: bank.Clips
-    seen: Tensor  # [clips, S, 32, Dv], zeros where there are no pictures
+    seen: Tensor  # [clips, S, 32 F, Dv], zeros where there are no pictures
     heard: Tensor  # [clips, S, 25, Da]
 
     def part(self, chosen: np.ndarray, span: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,12 +54,12 @@ def encode(model: Favor, clips: list[bank.Clips], folder: Path) -> list[Encoded]
 @torch.inference_mode()
 def encoded(model: Favor, shard: bank.Clips) -> tuple[Tensor, Tensor]:
     """What `Encoded` holds; of clips without pictures one slice's zeros stand for all."""
-    vision, slices = model.config.vision, shard.rows.shape[1]
+    slices = shard.rows.shape[1]
     with faster():
-        seen = [model.vision(torch.as_tensor(np.array(p))).half() for p in shard.pictures]
+        seen = [model.see(torch.as_tensor(np.array(p)), slices).half() for p in shard.pictures]
         sound = torch.as_tensor(np.array(shard.sound)).float() / 32767
         heard = [model.audio(s).unflatten(1, (slices, -1)).half() for s in sound.split(10)]
-    pictures = torch.stack(seen) if seen else torch.zeros(1, 1, vision.tokens, vision.width).half()
+    pictures = torch.stack(seen) if seen else model.see(None, 1).half()[None]
     return pictures.cpu(), torch.cat(heard).cpu()
 
 

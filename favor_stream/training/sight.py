@@ -102,7 +102,7 @@ def look_up(clips: list[bank.Clips], spots: tuple[np.ndarray, ...], side: int) -
     """The pictures at (shard, clip, slice) of every spot, and what is true of them on a grid of `side` x `side` cells."""
     where = [(clips[shard], n, int(k)) for shard, n, k in zip(*spots, strict=True)]
     return Batch(
-        torch.as_tensor(np.stack([c.pictures[n, k] for c, n, k in where])),
+        torch.as_tensor(np.stack([c.pictures[n, k, -1] for c, n, k in where])),
         torch.as_tensor(np.stack([c.rows[n, k] for c, n, k in where])).long()[:, FIELDS],
         torch.as_tensor(np.stack([labels.places(c.scripts[n], k) for c, n, k in where])),
         torch.as_tensor(np.stack([labels.cells(c.scripts[n], k, side) for c, n, k in where])).long(),

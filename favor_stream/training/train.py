@@ -173,10 +173,11 @@ def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> 
 def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
     """Make the data, teach both encoders, gently where they are not new, and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
+    pictures = learning.model.config.fusion.pictures
     plans = (
-        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITIES, shares=SHARES),
-        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITIES, odd=ODD),
-        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=False, shares=SPOKEN_SHARES),
+        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITIES, pictures, shares=SHARES),
+        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITIES, pictures, odd=ODD),
+        bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=0, shares=SPOKEN_SHARES),
     )
     for folder, plan in zip(folders, plans, strict=True):
         bank.make_clips(folder, plan, learning.tokenizer, workers())

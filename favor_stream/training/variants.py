@@ -1,7 +1,4 @@
-"""Models that are alike but for one of FAVOR's ideas, and the oracle that teaches them.
-
-Pictures come with slices, one each: there is no variant with more of them, and two per second are what `full` has.
-"""
+"""Models that are alike but for one of FAVOR's ideas, and the oracle that teaches them."""
 
 from __future__ import annotations
 
@@ -24,6 +21,11 @@ class Variant:
 
     fusion: Callable[[FusionConfig], FusionConfig] = replace
     diversity: float = DIVERSITY
+
+    @property
+    def pictures(self) -> int:
+        """Of each slice."""
+        return self.fusion(FusionConfig()).pictures
 
     def of(self, full: ModelConfig) -> ModelConfig:
         return replace(full, fusion=self.fusion(full.fusion))
@@ -53,6 +55,7 @@ VARIANTS = {
     "window-5": windowed(5),
     "window-20": windowed(20),
     "fps-1": Variant(partial(replace, picture_every=2)),
+    "fps-4": Variant(partial(replace, pictures=2)),
     "separate": Variant(partial(replace, joint=False)),
 }
 
