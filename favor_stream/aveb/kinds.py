@@ -295,8 +295,14 @@ KINDS = {
     ),
     "side": Kind(
         stills.side,
-        2.0,
-        ("where is the {thing}?", "tell me where the {thing} is", "in which part of the picture is the {thing}?"),
+        3.0,
+        (
+            "where is the {thing}?",
+            "tell me where the {thing} is",
+            "in which part of the picture is the {thing}?",
+            "in the picture, where is the {thing}?",
+            "tell me in which part of the picture the {thing} is",
+        ),
         ("say where the {thing} is", "where in the picture is the {thing}?"),
     ),
     "beside": Kind(
