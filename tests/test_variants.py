@@ -286,7 +286,10 @@ def test_variants_are_taught_asked_and_kept(
         assert ablations.run(out, start, variants, seeds, "smoke") == 0
         return capsys.readouterr().out
 
-    assert "| task | metric | window-1, 1 seed | separate, 1 seed |" in told(["window-1", "separate"], [0])
+    assert "| task | metric | window-1, 1 seed | separate, 1 seed | fps-4, 1 seed |" in told(
+        ["window-1", "separate", "fps-4"], [0]
+    )
+    assert [next(bank.shards(films)).pictures.shape[2] for films in (out / "work/clips", out / "work/2-pictures/clips")] == [1, 2]
     model, _ = weights.load(out / "window-1-0")
     assert model.config.fusion.resolutions == (1,)
     hearing = zip(model.audio.parameters(), weights.load(start)[0].audio.parameters(), strict=True)
