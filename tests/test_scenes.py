@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -40,6 +41,15 @@ def test_same_seed_gives_the_same_scene_in_which_something_can_be_asked(name: st
 def test_scenes_of_training_show_no_held_out_pair(name: str) -> None:
     for seed in range(40):
         assert {(t.colour, t.shape) for t in drawn(name, seed).script.things} <= set(world.TRAINING_PAIRS)
+
+
+def test_things_of_a_recurring_film_come_again_one_of_a_kind_at_a_time() -> None:
+    things = [drawn("recurring", seed).script.things for seed in range(60)]
+    assert {len({(t.colour, t.shape) for t in each}) for each in things} == {0, 1, 2}
+    assert max(map(len, things)) > 4
+    for each in things:
+        for one, other in itertools.combinations(each, 2):
+            assert one.end_s <= other.start_s or (one.colour, one.shape) != (other.colour, other.shape)
 
 
 def test_pictures_stand_still_and_tell_size_side_and_what_is_beside_what() -> None:

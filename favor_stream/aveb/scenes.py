@@ -1,8 +1,8 @@
 """Scenes: each setting makes something of a script of the world, so that what its questions ask for happens in it.
 
 A picture that stands still, a word to read, a question asked aloud about a picture, slides that are read aloud in noise, a thing
-that makes a sound, something that is shown and named, a bell that makes things come; a film as the world itself draws it, and one
-that is over early.
+that makes a sound, something that is shown and named, a bell that makes things come; a film as the world itself draws it, one
+that is over early, and one in which the same things come again.
 """
 
 from __future__ import annotations
@@ -68,6 +68,16 @@ def over(base: Script, wish: Wish, rng: Rng) -> Scene:
     things, cards = ended(base.things, end_s), ended(base.cards, end_s)
     noises, utterances = ended(base.noises, end_s), ended(base.utterances, end_s)
     return Scene(replace(base, things=things, cards=cards, noises=noises, utterances=utterances))
+
+
+def recurring(base: Script, wish: Wish, rng: Rng) -> Scene:
+    """A film in which the looks of its first two things come again and again: what went may be there anew."""
+    looks, shown = [(thing.colour, thing.shape) for thing in base.things[:2]], list[Thing]()
+    for thing in base.things:
+        beside = [(each.colour, each.shape) for each in shown if each.end_s > thing.start_s]
+        colour, shape = looks[int(rng.integers(len(looks)))] if not beside else next(look for look in looks if look not in beside)
+        shown.append(replace(thing, colour=colour, shape=shape))
+    return Scene(replace(base, things=tuple(shown)))
 
 
 def speech(base: Script, wish: Wish, rng: Rng) -> Scene:
@@ -229,4 +239,5 @@ SETTINGS = {
     "naming": Setting(naming, 0.06, ("fits_in_words", "said")),
     "causes": Setting(causes, 0.06, ("why", "sounds", "story", "seen_during")),
     "over": Setting(over, 0.08, OF_FILMS),
+    "recurring": Setting(recurring, 0.08, NOW),
 }

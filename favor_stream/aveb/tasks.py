@@ -67,5 +67,6 @@ TASKS = (
     Task("matching", (("source", ("fits_in_time",)), ("naming", ("fits_in_words",))), "accuracy", 0.95, aveb="AVM"),
     Task("story", (("film", ("story",)),), "F1", 0.90),
     Task("now", (("film", ("now_see", "now_hear", "sees", "hears")),), "accuracy", 0.95, is_cut=True),
+    Task("again", (("recurring", ("sees",)),), "accuracy", is_cut=True),
     Task("when", (("film", ("seen_ago", "heard_ago")),), "within 1 s"),
 )
