@@ -50,8 +50,10 @@ class Slice:
         From the first to the last, those between at even distances (as FAVOR samples a second's); where there are fewer some come
         more than once.
         """
-        if self.picture is None or count == 1:
-            return None if self.picture is None else self.picture.copy()
+        if self.picture is None:
+            return None
+        if count == 1:
+            return self.picture.copy()
         alike = [each for each in (*self.earlier, self.picture) if each.shape == self.picture.shape]
         return np.stack([alike[round(at)] for at in np.linspace(0, len(alike) - 1, count)])
 

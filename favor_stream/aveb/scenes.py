@@ -75,7 +75,8 @@ def recurring(base: Script, wish: Wish, rng: Rng) -> Scene:
     looks, shown = [(thing.colour, thing.shape) for thing in base.things[:2]], list[Thing]()
     for thing in base.things:
         beside = [(each.colour, each.shape) for each in shown if each.end_s > thing.start_s]
-        colour, shape = looks[int(rng.integers(len(looks)))] if not beside else next(look for look in looks if look not in beside)
+        free = [look for look in looks if look not in beside]
+        colour, shape = free[int(rng.integers(len(free)))]
         shown.append(replace(thing, colour=colour, shape=shape))
     return Scene(replace(base, things=tuple(shown)))
 
