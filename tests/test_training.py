@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ from favor_stream.aveb import kinds, questions, truth, world
 from favor_stream.aveb.lexicon import COLOURS, SHAPES
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Utterance, Word
-from favor_stream.errors import ConfigError, WeightsError
+from favor_stream.errors import ConfigError, EngineError, WeightsError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
 from favor_stream.records import Slice
 from favor_stream.session import Session
-from favor_stream.training import bank, fusion, hearing, labels, language, loop, talk, train
+from favor_stream.training import ahead, bank, fusion, hearing, labels, language, loop, talk, train
+from favor_stream.training.ahead import Ahead, beside, placed
 from favor_stream.training.muon import Muon, orthogonal
 from favor_stream.training.oracle import Oracle, arrivals, words_before
 from favor_stream.training.tokens import train_tokenizer
@@ -251,6 +253,53 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
     assert [path.name for path in (tmp_path / "killed").glob("stage.*")] == ["stage.pt"]
 
 
+def test_a_stage_draws_the_same_whether_others_were_learned_before_it_or_loaded(tmp_path: Path) -> None:
+    model, tokenizer = talkative_model()
+    run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
+    first = run.of("join")
+    run.of("distil").rng.random(9)
+    again, another = run.of("join"), run.of("distil")
+    assert first.rng.random() == again.rng.random() != another.rng.random()
+    assert first.rng_of(3).random() == again.rng_of(3).random() != again.rng_of(4).random()
+    assert again.rng_of(3).random() != another.rng_of(3).random()
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were one."""
+    monkeypatch.setattr(ahead, "processor", lambda: torch.device("cuda"))
+
+
+def test_batches_that_others_draw_are_those_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(at: int) -> tuple[np.ndarray, int]:
+        return np.random.default_rng(at).random(3), os.getpid()
+
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    gpu(monkeypatch)
+    batches = Ahead(draw)
+    for at in (0, 1, 2, 7, 8):  # who was killed goes on from where it was kept
+        drawn, by = batches[at]
+        np.testing.assert_array_equal(drawn, draw(at)[0])
+        assert by != os.getpid()
+    assert torch.equal(torch.rand(1), expected)
+    monkeypatch.undo()
+    assert batches[9][1] == os.getpid()
+
+
+def test_a_stage_beside_a_gpu_s_others_is_done_when_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "done"
+    with beside(path.write_text, "here"):
+        assert not path.exists()
+    assert not path.exists()  # without a GPU it is left to whoever needs it
+    gpu(monkeypatch)
+    with beside(path.write_text, "here"):
+        pass
+    assert path.read_text() == "here"
+    with pytest.raises(EngineError, match="read_text failed"), beside((tmp_path / "missing").read_text):
+        pass
+
+
 def test_a_stage_of_no_steps_teaches_nothing(tmp_path: Path) -> None:
     model, tokenizer = talkative_model()
     run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
@@ -266,9 +315,9 @@ def test_what_a_step_is_given_is_made_where_the_run_computes() -> None:
     clips = bank.Clips(np.zeros((0,), np.uint8), np.zeros((1, 16 * 8000), np.int16), rows, [script], ["film"])
     shard = fusion.Encoded(clips, torch.zeros(1, 16, 1, 1), torch.zeros(1, 16, 1, 1))
     with torch.device("meta"):
-        heard = hearing.draw([clips], 2, rng)
+        heard = placed(hearing.draw([clips], 2, rng))
         asked = talk.branches([(Question("a", "what is there?", "no"),)], tokenizer)
-        made = [heard.sound, heard.events, heard.words, asked.ids, asked.answering, *shard.part(np.array([0]), slice(4))]
+        made = [*heard, asked.ids, asked.answering, *shard.part(np.array([0]), slice(4))]
         made += [hearing.masked(torch.zeros(2, 80, 400), rng), talk.spread(9, rng), talk.visible(asked.number, asked.ids[0])]
     assert {each.device.type for each in made} == {"meta"}
 

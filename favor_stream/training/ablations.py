@@ -125,8 +125,8 @@ def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     language.speak(learning, speaking, train.lessons(learning, speaking, train.FURTHER, budget.samples, seed))
     torch.manual_seed(seed)
     learning.model.fusion = Fusion(learning.model.config)
-    fusion.distil(shuffled(learning, seed, 1), distilling, course.sorts, diversity)
-    joint = shuffled(learning, seed, 2)
+    fusion.distil(learning.of("distil"), distilling, course.sorts, diversity)
+    joint = learning.of("join")
     rehearsal = train.lessons(joint, joining, train.REHEARSAL, budget.samples // 2, seed + 1)
     fusion.join(joint, joining, course.sorts[0], course.sorts[1:], rehearsal, diversity)
     weights.save(out, learning.model, learning.tokenizer, {"variant": variant, "seed": seed, "budget": repr(budget)})
@@ -139,11 +139,6 @@ def begun(start: Path, work: Path, variant: str, seed: int) -> Run:
     oracle = ShownOracle(model.config, tokenizer)
     weights.read(oracle, start / train.ORACLE)
     return Run(model, oracle, tokenizer, work, np.random.default_rng(seed))
-
-
-def shuffled(learning: Run, *seed: int) -> Run:
-    """The same with an order of its own, whether what was before it was learned or only loaded."""
-    return replace(learning, rng=np.random.default_rng(seed))
 
 
 def ask(out: Path, variant: str, seed: int, clips: int) -> None:

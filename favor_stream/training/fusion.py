@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor, Fusion
 from favor_stream.model.qformer import diversity_loss
 from favor_stream.training import bank
-from favor_stream.training.language import Lessons, answering
+from favor_stream.training.ahead import Ahead
+from favor_stream.training.language import Asked, Lessons, answering, ask
 from favor_stream.training.loop import Run, Stage, faster, keep
 from favor_stream.training.oracle import shown
 
@@ -134,8 +136,10 @@ def join(
     """
     whole = nn.ModuleList([run.model.fusion, run.model.llm])
 
+    parts = Ahead(lambda at: draw(run, clips, run.rng_of(at)))
+
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
-        loss, figures = perceiving(run, clips[int(run.rng.integers(len(clips)))], diversity)
+        loss, figures = perceiving(run, clips, parts[at], diversity)
         copy, _ = copying(run, others, 8, diversity)
         lesson, _ = lessons.step(at)
         return loss + TETHER * copy + lesson, figures
@@ -143,23 +147,38 @@ def join(
     run.train(stage, whole, step, 4e-4, matrix_rate=0.004)
 
 
-def perceiving(run: Run, shard: Encoded, diversity: float = DIVERSITY) -> tuple[Tensor, dict[str, float]]:
-    """Questions about what is perceived of some clips, up to some moment of them."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some clips of one shard up to some moment of them, and what is asked then."""
+
+    shard: int
+    chosen: NDArray[np.int64]
+    until: int  # slices
+    asked: Asked
+
+
+def draw(run: Run, shards: list[Encoded], rng: np.random.Generator) -> Part:
+    number = int(rng.integers(len(shards)))
+    shard = shards[number]
     total = shard.seen.shape[1]
-    until = total if run.rng.random() < 0.3 else int(run.rng.integers(6, total + 1))
-    chosen = run.rng.permutation(len(shard.seen))[: BATCH * run.batch]
-    clips = shard.clips
-    samples = [asked(run, clips, n, until) for n in chosen]
-    seen, heard, _ = shard.part(chosen, slice(until))
+    until = total if rng.random() < 0.3 else int(rng.integers(6, total + 1))
+    chosen = rng.permutation(len(shard.seen))[: BATCH * run.batch]
+    size = run.model.config.fusion.slices_per_window
+    return Part(number, chosen, until, ask(run, [questions(shard.clips, n, until, size, rng) for n in chosen]))
+
+
+def questions(clips: bank.Clips, number: int, until: int, window: int, rng: np.random.Generator) -> bank.Sample:
+    """About the first slices of a clip; as in a stream some of them may be forgotten by now, whole windows."""
+    asking = bank.Asking(ASKED, clips.settings[number], exercises=0.0)
+    gone = bank.forgotten(until, window, rng)
+    return bank.sample(clips.scripts[number], clips.rows[number], until, asking, rng, gone)
+
+
+def perceiving(run: Run, shards: list[Encoded], part: Part, diversity: float = DIVERSITY) -> tuple[Tensor, dict[str, float]]:
+    """How well questions are answered about what is perceived of some clips."""
+    seen, heard, _ = shards[part.shard].part(part.chosen, slice(part.until))
     with faster():
         slices, windows = perceive(run.model.fusion, seen, heard)
-        loss, figures = answering(run, samples, slices, windows)
+        loss, figures = answering(run, part.asked, slices, windows)
     similar = torch.stack([diversity_loss(w) for w in windows]).mean()
     return loss + diversity * similar, figures
-
-
-def asked(run: Run, clips: bank.Clips, number: int, until: int) -> bank.Sample:
-    """Questions about the first slices of a clip; as in a stream some of them may be forgotten by now."""
-    asking = bank.Asking(ASKED, clips.settings[number], exercises=0.0)
-    gone = bank.forgotten(until, run.model.config.fusion.slices_per_window, run.rng)
-    return bank.sample(clips.scripts[number], clips.rows[number], until, asking, run.rng, gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from favor_stream.aveb.truth import SPOKEN_WORDS
 from favor_stream.model.audio import AudioEncoder
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, labels
+from favor_stream.training.ahead import Ahead, placed
 from favor_stream.training.loop import Run, Stage, faster
 
 BAND_MASKS, BAND_MASK = 2, 14  # how many in a recording, and the mels that one may hide
@@ -47,48 +48,47 @@ class Hearing(nn.Module):
         return self.letters(tokens).float(), self.events(tokens).float(), self.words(read).float()
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    sound: Tensor  # [B, 8000 S]
-    letters: list[NDArray[np.int16]]  # all that is said, one array a clip
-    events: Tensor  # [B, 25 S, 8] 1 where it sounds
-    words: Tensor  # [B x S x 2] those that end in each slice, 0 for none
-
-
 def hear(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -> None:
     """Teach `run.model.audio` on clips that are dense with speech; for `heads_alone` steps only what is thrown away learns."""
     hearing = Hearing(run.model)
     masking = hearing.audio.mel.register_forward_hook(lambda _, __, mel: masked(mel, run.rng))
+    batches = Ahead(lambda at: draw(clips, BATCH * run.batch, run.rng_of(at)))
 
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         hearing.audio.requires_grad_(at >= heads_alone)
-        batch = draw(clips, BATCH * run.batch, run.rng)
+        samples, loudness, letters, lengths, events, words = placed(batches[at])
         with faster():
-            spelled, sounding, said = hearing(batch.sound)
-        ctc = spelling_loss(spelled, batch.letters)
-        bce = F.binary_cross_entropy_with_logits(sounding, batch.events, pos_weight=torch.tensor(3.0))
+            spelled, sounding, said = hearing(samples.float() * loudness)
+        ctc = spelling_loss(spelled, letters, lengths)
+        bce = F.binary_cross_entropy_with_logits(sounding, events.float(), pos_weight=torch.tensor(3.0))
         said = said.flatten(0, 1)
-        naming = F.cross_entropy(said, batch.words)
-        hit = ((sounding > 0) & (batch.events > 0)).sum() * 2 / ((sounding > 0).sum() + batch.events.sum()).clamp(min=1)
-        named = (said.argmax(-1) == batch.words)[batch.words > 0].float().mean()
-        return ctc + 4 * bce + 4 * naming, {"ctc": ctc.item(), "words": named.item(), "event_f1": hit.item()}
+        naming = F.cross_entropy(said, words)
+        hit = ((sounding > 0) & (events > 0)).sum() * 2 / ((sounding > 0).sum() + events.sum()).clamp(min=1)
+        named = ((said.argmax(-1) == words) & (words > 0)).sum() / (words > 0).sum()
+        figures = torch.stack([ctc.detach(), named, hit]).tolist()
+        return ctc + 4 * bce + 4 * naming, dict(zip(("ctc", "words", "event_f1"), figures, strict=True))
 
     run.train(stage, hearing, step, 2e-3, matrix_rate=0.01)
     masking.remove()
 
 
-def draw(clips: list[bank.Clips], count: int, rng: np.random.Generator) -> Batch:
-    """So many clips at random, each at a loudness of its own."""
+def draw(clips: list[bank.Clips], count: int, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """So many clips at random [B, 8000 S], each with a loudness of its own [B, 1] to be multiplied by, and what is heard in them:
+
+    all that is said, one behind another, and how many letters each clip has of it [B]; sound events [B, 25 S, 8], 1 where it
+    sounds; words [B x S x 2] that end in each slice, 0 for none.
+    """
     shards = [clips[rng.integers(len(clips))] for _ in range(count)]
     where = [(shard, int(rng.integers(len(shard.sound)))) for shard in shards]
-    sound = torch.as_tensor(np.stack([c.sound[n] for c, n in where])).float()  # there, not here: a GPU would wait for it
-    loudness = torch.as_tensor(rng.uniform(0.3, 1.5, (count, 1)) / 32767).float()
     rows = np.stack([c.rows[n] for c, n in where])
-    return Batch(
-        sound * loudness,
-        [labels.letters(c.scripts[n]) for c, n in where],
-        torch.as_tensor(np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where])).float(),
-        torch.as_tensor(rows[..., labels.SPOKEN :].ravel()).long(),
+    letters = [labels.letters(c.scripts[n]) for c, n in where]
+    return (
+        np.stack([c.sound[n] for c, n in where]),
+        (rng.uniform(0.3, 1.5, (count, 1)) / 32767).astype(np.float32),
+        np.concatenate(letters).astype(np.int64),
+        np.array([len(each) for each in letters]),
+        np.stack([labels.sounding(c.scripts[n], rows.shape[1]) for c, n in where]),
+        rows[..., labels.SPOKEN :].ravel().astype(np.int64),
     )
 
 
@@ -111,9 +111,7 @@ def spans(rng: np.random.Generator, count: tuple[int, int], length: int, longest
     return np.logical_or.reduce(hidden, 1)
 
 
-def spelling_loss(spelled: Tensor, targets: list[NDArray[np.int16]]) -> Tensor:
+def spelling_loss(spelled: Tensor, letters: Tensor, lengths: Tensor) -> Tensor:
     """CTC, for each letter; silence in a clip without a word counts too."""
-    wanted = [torch.as_tensor(t).long() for t in targets]
-    steps = torch.full((len(wanted),), spelled.shape[1])
-    lengths = torch.tensor([len(t) for t in wanted])
-    return F.ctc_loss(spelled.log_softmax(-1).transpose(0, 1), torch.cat(wanted), steps, lengths, zero_infinity=True)
+    steps = torch.full_like(lengths, spelled.shape[1])
+    return F.ctc_loss(spelled.log_softmax(-1).transpose(0, 1), letters, steps, lengths, zero_infinity=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from favor_stream.training import bank, talk
+from favor_stream.training.ahead import Ahead, placed
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 16  # memories: many small steps, or questions never learn to look things up
@@ -22,6 +26,22 @@ class Language(nn.Module):
         self.llm, self.oracle = run.model.llm, run.oracle
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a batch of memories, as arrays."""
+
+    branches: tuple[NDArray[Any], ...]  # as in `talk.packed`
+    evicted: NDArray[np.int64]  # [B] tokens of each memory that are forgotten by now
+    kinds: list[list[str]]  # of the questions to each
+
+
+def ask(run: Run, samples: list[bank.Sample]) -> Asked:
+    fusion = run.model.config.fusion
+    evicted = [s.forgotten // fusion.slices_per_window * fusion.tokens_per_window for s in samples]
+    kinds = [[question.kind for question in s.asked] for s in samples]
+    return Asked(talk.packed([s.asked for s in samples], run.tokenizer), np.array(evicted), kinds)
+
+
 def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
     """Slice tokens [B, S, Q, D] and one window read-out [B, Q, D] per started window, in the order of the agent's cache."""
     parts = []
@@ -31,16 +51,14 @@ def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
 
 
 def answering(
-    run: Run, samples: list[bank.Sample], slices: Tensor, windows: list[Tensor], far: np.random.Generator | None = None
+    run: Run, asked: Asked, slices: Tensor, windows: list[Tensor], far: np.random.Generator | None = None
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of all questions of `samples`, asked of these tokens, and the share that is answered word for word."""
-    asked = talk.branches([s.asked for s in samples], run.tokenizer)
-    fusion = run.model.config.fusion
-    memory = remember(slices, windows, fusion.slices_per_window)
-    evicted = torch.tensor([s.forgotten // fusion.slices_per_window * fusion.tokens_per_window for s in samples])
-    hidden = talk.read(run.model, run.tokenizer, memory, asked, far, evicted)
-    loss, right = talk.answer_loss(run.model, hidden, asked)
-    return loss, scores(samples, right)
+    """The loss of all that is `asked` of these tokens, and the share that is answered word for word."""
+    branches = talk.Branches(*placed(asked.branches))
+    memory = remember(slices, windows, run.model.config.fusion.slices_per_window)
+    hidden = talk.read(run.model, run.tokenizer, memory, branches, far, torch.as_tensor(asked.evicted))
+    loss, right = talk.answer_loss(run.model, hidden, branches)
+    return loss, scores(asked.kinds, right)
 
 
 class Lessons:
@@ -48,17 +66,23 @@ class Lessons:
 
     def __init__(self, run: Run, lessons: list[tuple[int, list[bank.Sample]]]) -> None:
         self.run = run
-        self.ends = list(accumulate(steps for steps, _ in lessons))
+        self.ends = list(accumulate(steps for steps, _ in lessons))[:-1]  # the last goes on as long as it is asked for
         self.batches = [Batches(samples, BATCH * run.batch, number) for number, (_, samples) in enumerate(lessons)]
+        self.ahead = Ahead(self.draw)
+
+    def draw(self, at: int) -> tuple[NDArray[np.int64], Asked]:
+        """Labels [B, S, WIDTH] of the memories of a step, and what is asked of them."""
+        chosen = self.batches[bisect(self.ends, at)][at]
+        return np.stack([s.rows for s in chosen]).astype(np.int64), ask(self.run, chosen)
 
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle
-        chosen = self.batches[bisect(self.ends, at)][at]
-        rows = torch.as_tensor(np.stack([s.rows for s in chosen])).long()
+        told, asked = self.ahead[at]
+        rows = torch.as_tensor(told)
         far = None if rows.shape[1] <= USUAL else self.run.rng
         with faster():
             slices, windows = oracle.memory(rows, model.llm.model.embed_tokens.weight)
-            loss, figures = answering(self.run, chosen, slices, windows, far)
+            loss, figures = answering(self.run, asked, slices, windows, far)
         # The readers learn from the truth what they will hold the Q-Former to.
         reading, _ = oracle.reading(slices.detach().float().flatten(0, 1), rows.flatten(0, 1))
         return loss + 0.1 * reading, figures
@@ -99,11 +123,11 @@ class Batches:
         return [out[i] for i in rng.permutation(len(out))]
 
 
-def scores(chosen: list[bank.Sample], right: Tensor) -> dict[str, float]:
+def scores(kinds: list[list[str]], right: Tensor) -> dict[str, float]:
     """Share of questions answered word for word, for each kind."""
     by_kind: dict[str, list[float]] = {}
-    for sample, row in zip(chosen, right, strict=True):
-        for question, hit in zip(sample.asked, row.tolist(), strict=True):
-            by_kind.setdefault(question.kind, []).append(hit)
+    for row, hits in zip(kinds, right.tolist(), strict=True):
+        for kind, hit in zip(row, hits, strict=True):
+            by_kind.setdefault(kind, []).append(hit)
             by_kind.setdefault("all", []).append(hit)
     return {kind: float(np.mean(hits)) for kind, hits in sorted(by_kind.items())}

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ class Run:
     folder: Path  # for finished stages and curves
     rng: np.random.Generator
     batch: int = 1  # times as many in each batch: a GPU takes no longer for them
+
+    def of(self, stage: str) -> Run:
+        """The same for a stage, with an order of its own: it is the same whether stages before it were learned now or loaded."""
+        return replace(self, rng=self._drawing(*stage.encode()))
+
+    def rng_of(self, step: int) -> np.random.Generator:
+        """For what is drawn ahead of a step; `rng` is for what is drawn in it."""
+        return self._drawing(step)
+
+    def _drawing(self, *key: int) -> np.random.Generator:
+        source = self.rng.bit_generator.seed_seq
+        assert isinstance(source, np.random.SeedSequence)
+        return np.random.default_rng(np.random.SeedSequence(source.entropy, spawn_key=(*source.spawn_key, *key)))
 
     def train(self, stage: Stage, module: nn.Module, step: Step, rate: float, matrix_rate: float = 0.0) -> None:
         """AdamW with warm-up and cosine decay; the module is kept in `folder` when done, and a finished stage is only loaded.
@@ -127,6 +141,10 @@ def report(stage: Stage, folder: Path, step: int, spent_s: float, seen: list[dic
 def processor() -> torch.device:
     """Where a run computes, and makes its tensors if it is entered as a context: on the GPU, where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def faster() -> torch.autocast:

@@ -116,7 +116,8 @@ class Oracle(nn.Module):
         sounds = rows[:, labels.SOUND : labels.SPOKEN]
         wanted = torch.cat([sounds > 0, sounds == 2], -1).float()
         losses.append(F.binary_cross_entropy_with_logits(self.sound_reader(tokens[:, 2]).float(), wanted) * 8)
-        right = [(g.argmax(-1) == t)[t > 0].float().mean().item() for g, t in zip(guesses, truths, strict=True)]
+        hits = [((guess.argmax(-1) == truth) & (truth > 0)).sum() for guess, truth in zip(guesses, truths, strict=True)]
+        right = (torch.stack(hits) / torch.stack([(truth > 0).sum() for truth in truths])).tolist()
         return torch.stack(losses).sum(), {name: right[at] for name, at in FIGURES.items() if right[at] == right[at]}
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from favor_stream.model.favor import Favor
 from favor_stream.model.vision import VisionEncoder
 from favor_stream.training import bank, labels
+from favor_stream.training.ahead import Ahead, placed
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 64
@@ -62,14 +64,6 @@ class Sight(nn.Module):
         return guesses, self.places(read[:, :2]).float(), cells
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    pictures: Tensor  # uint8 [B, height, width, 3]
-    fields: Tensor  # [B, 7] classes of FIELDS
-    places: Tensor  # [B, 2, 2] of the two things, NaN where there is none
-    cells: Tensor  # [B, 3, side x side] classes of a cell's colour, shape and word
-
-
 def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -> None:
     """Teach `run.model.vision` on pictures of `clips`; for `heads_alone` steps only what is thrown away afterwards learns."""
     sight = Sight(run.model)
@@ -79,33 +73,43 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -
     weight = 0.1 + (rows[..., 0] != 0) + (rows[..., labels.THING_FIELDS] != 0) + 3 * (rows[..., labels.CARD] > 0)
     chances = (weight / weight.sum()).ravel()
 
+    def draw(at: int) -> tuple[NDArray[Any], ...]:
+        spots = run.rng_of(at).choice(weight.size, BATCH * run.batch, p=chances)
+        return look_up(clips, np.unravel_index(spots, weight.shape), run.model.config.vision.image // 16)
+
+    batches = Ahead(draw)
+
     def step(at: int) -> tuple[Tensor, dict[str, float]]:
         sight.vision.requires_grad_(at >= heads_alone)
-        spots = np.unravel_index(run.rng.choice(weight.size, BATCH * run.batch, p=chances), weight.shape)
-        batch = look_up(clips, spots, run.model.config.vision.image // 16)
+        pictures, fields, where, covers = placed(batches[at])
         with faster():
-            guesses, places, cells = sight(batch.pictures)
-        there = ~batch.places.isnan()
-        away = (places - batch.places.nan_to_num()).abs() * there
+            guesses, places, cells = sight(pictures)
+        there = ~where.isnan()
+        away = (places - where.nan_to_num()).abs() * there
         loss = 10 * away.mean()
-        named = list(zip(guesses, batch.fields.unbind(1), strict=True))
-        covered = [(logits.transpose(1, 2), batch.cells[:, i]) for i, logits in enumerate(cells)]
+        named = list(zip(guesses, fields.unbind(1), strict=True))
+        covered = [(logits.transpose(1, 2), covers[:, i]) for i, logits in enumerate(cells)]
         loss = loss + sum(F.cross_entropy(logits, truth) for logits, truth in named)
         loss = loss + 2 * sum(F.cross_entropy(logits, truth, lighter(logits)) for logits, truth in covered)
         right = (share_right(logits, truth) for logits, truth in named + covered)
-        return loss, {**dict(zip(FIGURES, right, strict=True)), "away": (away.sum() / there.sum().clamp(min=1)).item()}
+        figures = torch.stack([*right, away.sum() / there.sum().clamp(min=1)]).tolist()
+        return loss, dict(zip((*FIGURES, "away"), figures, strict=True))
 
     run.train(stage, sight, step, 1e-3)
 
 
-def look_up(clips: list[bank.Clips], spots: tuple[np.ndarray, ...], side: int) -> Batch:
-    """The pictures at (shard, clip, slice) of every spot, and what is true of them on a grid of `side` x `side` cells."""
+def look_up(clips: list[bank.Clips], spots: tuple[NDArray[Any], ...], side: int) -> tuple[NDArray[Any], ...]:
+    """The pictures uint8 [B, height, width, 3] at (shard, clip, slice) of every spot, and what is true of them:
+
+    classes of FIELDS [B, 7], where the two things are [B, 2, 2] (NaN where there is none), and classes of each cell's colour,
+    shape and word [B, 3, side x side].
+    """
     where = [(clips[shard], n, int(k)) for shard, n, k in zip(*spots, strict=True)]
-    return Batch(
-        torch.as_tensor(np.stack([c.pictures[n, k, -1] for c, n, k in where])),
-        torch.as_tensor(np.stack([c.rows[n, k] for c, n, k in where])).long()[:, FIELDS],
-        torch.as_tensor(np.stack([labels.places(c.scripts[n], k) for c, n, k in where])),
-        torch.as_tensor(np.stack([labels.cells(c.scripts[n], k, side) for c, n, k in where])).long(),
+    return (
+        np.stack([c.pictures[n, k, -1] for c, n, k in where]),
+        np.stack([c.rows[n, k] for c, n, k in where])[:, FIELDS].astype(np.int64),
+        np.stack([labels.places(c.scripts[n], k) for c, n, k in where]),
+        np.stack([labels.cells(c.scripts[n], k, side) for c, n, k in where]).astype(np.int64),
     )
 
 
@@ -116,6 +120,6 @@ def lighter(logits: Tensor) -> Tensor:
     return weights
 
 
-def share_right(logits: Tensor, truth: Tensor) -> float:
-    """Of what is there and has a name: the share that is named rightly."""
-    return (logits.argmax(1) == truth)[truth > 0].float().mean().nan_to_num(1.0).item()
+def share_right(logits: Tensor, truth: Tensor) -> Tensor:
+    """Of what is there and has a name: the share that is named rightly; 1 where nothing has."""
+    return (((logits.argmax(1) == truth) & (truth > 0)).sum() / (truth > 0).sum()).nan_to_num(1.0)

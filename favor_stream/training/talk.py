@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from favor_stream.aveb.questions import Question
 from favor_stream.llm import Prompt
 from favor_stream.model.config import ModelConfig
 from favor_stream.model.favor import Favor
+from favor_stream.training.ahead import placed
 
 PROMPT = Prompt()
 IGNORED = -100
@@ -35,6 +38,11 @@ class Branches:
 
 def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branches:
     """Equally many questions to each memory of a batch."""
+    return Branches(*placed(packed(asked, tokenizer)))
+
+
+def packed(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[NDArray[Any], ...]:
+    """The fields of `branches` as arrays."""
     rows = [[encode(question, tokenizer) for question in questions] for questions in asked]
     shape = len(rows), max(sum(len(words) for words, _ in row) for row in rows)
     ids, number, place = (np.zeros(shape, np.int64) for _ in range(3))
@@ -47,7 +55,7 @@ def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branche
             following[b, at : end - 1] = words[1:]
             answering[b, at + start - 1 : end - 1] = True
             at = end
-    return Branches(*(torch.as_tensor(each) for each in (ids, following, answering, number, place)))
+    return ids, following, answering, number, place
 
 
 def encode(question: Question, tokenizer: Tokenizer) -> tuple[list[int], int]:

@@ -26,7 +26,8 @@ from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
-from favor_stream.training.loop import Run, Stage, processor
+from favor_stream.training.ahead import beside
+from favor_stream.training.loop import Run, Stage, cores, processor
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.provenance import provenance
 from favor_stream.training.tokens import extended, train_tokenizer
@@ -113,15 +114,30 @@ def run(
 
 
 def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
-    """All stages, one after another."""
+    """All stages, one after another; on a GPU language is taught beside the senses."""
+    learning = begun(budget, work, seed, start)
+    with beside(spoken, budget, work, seed, start):
+        sorts = teach_senses(learning, budget, seed, is_new=start is None)
+    teach_language(learning, budget, seed, is_new=start is None)
+    fusion.distil(learning.of("distil"), Stage("distil", budget.distil, GENTLY if start else 1.0), sorts)
+    joint, joining = learning.of("join"), Stage("join", budget.join)
+    rehearsal = lessons(joint, joining, REHEARSAL, budget.samples // 2, seed + 1)
+    fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal)
+    return learning
+
+
+def begun(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
+    """What learns, before it has."""
     torch.manual_seed(seed)
     model, tokenizer = further_model(start, seed) if start else new_model(seed)
-    learning = Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed), budget.batch)
-    sorts = teach_senses(learning, budget, seed, is_new=start is None)
-    teach_language(learning, budget, seed, is_new=start is None)
-    stages = Stage("distil", budget.distil, GENTLY if start else 1.0), Stage("join", budget.join)
-    teach_both(learning, stages, sorts, lessons(learning, stages[1], REHEARSAL, budget.samples // 2, seed + 1))
-    return learning
+    return Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed), budget.batch)
+
+
+def spoken(budget: Budget, work: Path, seed: int, start: Path | None) -> None:
+    """The stage that needs no films, alone: it is kept in `work`, and only loaded when its turn comes."""
+    keep_memory()
+    with processor():
+        teach_language(begun(budget, work, seed, start), budget, seed, is_new=start is None)
 
 
 def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
@@ -180,7 +196,7 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
         bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=0, shares=SPOKEN_SHARES),
     )
     for folder, plan in zip(folders, plans, strict=True):
-        bank.make_clips(folder, plan, learning.tokenizer, workers())
+        bank.make_clips(folder, plan, learning.tokenizer, cores())
     clips, odd, speech = (list(bank.shards(folder)) for folder in folders)
     rate, heads_alone = (1.0, 0.0) if is_new else (GENTLY, HEADS_ALONE)
     for name, steps, teach, data in (
@@ -188,23 +204,16 @@ def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sort
         ("hearing", budget.hearing, hearing.hear, speech),
     ):
         if steps:
-            teach(learning, Stage(name, steps, rate), data, math.ceil(heads_alone * steps))
+            teach(learning.of(name), Stage(name, steps, rate), data, math.ceil(heads_alone * steps))
     learning.model.eval()
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
 
 
 def teach_language(learning: Run, budget: Budget, seed: int, is_new: bool) -> None:
     """Teach the language model on the oracle's tokens, and the oracle with it."""
-    speaking = Stage("language", budget.language, 1.0 if is_new else GENTLY)
+    speaking, learning = Stage("language", budget.language, 1.0 if is_new else GENTLY), learning.of("language")
     syllabus = SYLLABUS if is_new else FURTHER
     language.speak(learning, speaking, lessons(learning, speaking, syllabus, budget.samples, seed))
-
-
-def teach_both(learning: Run, stages: tuple[Stage, Stage], sorts: Sorts, rehearsal: language.Lessons) -> None:
-    """Teach the Q-Former to write what the oracle writes, then Q-Former and language model together."""
-    distilling, joining = stages
-    fusion.distil(learning, distilling, sorts)
-    fusion.join(learning, joining, sorts[0], sorts[1:], rehearsal)
 
 
 def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
@@ -220,7 +229,7 @@ def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], coun
     """Lessons of `count` symbolic samples each; none for a stage of no steps or one that is finished."""
     if not stage.steps or (learning.folder / f"{stage.name}.pt").exists():
         return language.Lessons(learning, [])
-    make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=workers())
+    make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=cores())
     window = learning.model.config.fusion.slices_per_window
     samples = [make(replace(lesson, window=window), seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
     whole = sum(lesson.share for lesson in syllabus)
@@ -235,10 +244,6 @@ def keep_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(top_pad, 400_000_000)
         mallopt(most_mapped, 0)
-
-
-def workers() -> int:
-    return torch.get_num_threads()
 
 
 def plot(curves: Path, picture: Path) -> None:
