@@ -10,6 +10,7 @@ from itertools import count
 from multiprocessing import get_context, parent_process
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -50,7 +51,7 @@ def coming(draw: Callable[[int], Batch], start: int) -> Iterator[Batch]:
         batch_size=None,
         sampler=count(start),
         num_workers=min(DRAWERS, cores()),
-        collate_fn=as_it_is,
+        collate_fn=shared,
         multiprocessing_context="fork",  # what is drawn from is large, and need not be sent
     )
     with torch.random.fork_rng():  # a loader draws a seed for its processes, which have no use for one
@@ -65,11 +66,14 @@ class Drawing(Dataset[Batch]):
         return self._draw(at)
 
 
-def as_it_is(batch: Batch) -> Batch:
-    return batch
+def shared(batch: Any) -> Any:
+    """The arrays of a tuple as tensors, which are handed over in shared memory: a pipe takes longer for speech than a step does."""
+    if not isinstance(batch, tuple):
+        return batch
+    return tuple(torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in batch)
 
 
-def placed(arrays: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
+def placed(arrays: Iterable[NDArray[Any] | Tensor]) -> Iterator[Tensor]:
     """The same as tensors where the run computes."""
     return map(torch.as_tensor, arrays)
 
