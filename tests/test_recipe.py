@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_recipe_is_followed_and_gone_on_with_where_it_stopped(tmp_path: Path, mo
     assert weights.load(out)[0].config == weights.load(out / "steps" / "first")[0].config
     with pytest.raises(ConfigError, match="was begun with"):
         recipe.run(written(tmp_path, RECIPE + "[more]\nseed = 3\n"), out, "smoke")
+
+
+def test_weights_that_are_there_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / weights.MANIFEST).write_text("{}")
+    path = written(tmp_path, RECIPE)
+    for start in (partial(train.run, "smoke"), partial(recipe.run, path, preset="smoke")):
+        with pytest.raises(ConfigError, match="holds weights already: expected a folder without"):
+            start(out=tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [weights.MANIFEST, "recipe.toml"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from favor_stream.config import SHIPPED
-from favor_stream.errors import WeightsError
+from favor_stream.errors import ConfigError, WeightsError
 from favor_stream.model.config import AudioConfig, FusionConfig, LlmConfig, ModelConfig, VisionConfig
 from favor_stream.model.favor import Favor
 
@@ -31,6 +31,12 @@ def save(folder: Path, model: Favor, tokenizer: Tokenizer, facts: dict[str, Any]
     tokenizer.save(str(folder / TOKENIZER))
     manifest = {"config": asdict(model.config), "sha256": fingerprint(folder / TENSORS), **facts}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def refuse_to_replace(folder: Path) -> None:
+    """Raises ConfigError where a folder that new weights are to be written into has some: they took hours."""
+    if (folder / MANIFEST).exists():
+        raise ConfigError(f"{folder} holds weights already: expected a folder without; choose another")
 
 
 def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:

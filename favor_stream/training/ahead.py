@@ -67,7 +67,7 @@ class Drawing(Dataset[Batch]):
 
 
 def shared(batch: Any) -> Any:
-    """The arrays of a tuple as tensors, which are handed over in shared memory: a pipe takes longer for speech than a step does."""
+    """The arrays of a tuple as tensors, handed over in shared memory: through a pipe speech takes longer than a step."""
     if not isinstance(batch, tuple):
         return batch
     return tuple(torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in batch)

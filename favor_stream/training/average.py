@@ -24,12 +24,12 @@ def run(folders: Sequence[Path], out: Path, with_qformer: bool = False) -> int:
     """Write the last of these weights into `out`, with the mean of all their language models in place of its own.
 
     Its encoders stay as they are, and its Q-Former if not `with_qformer`: a Q-Former fits only the encoders that it was taught
-    with. Raises ConfigError for fewer than two folders and for weights that do not fit together, WeightsError for unusable ones.
+    with. Raises ConfigError for fewer than two folders, for weights that do not fit together and for an `out` that holds some,
+    WeightsError for unusable ones.
     """
-    if len(folders) < 2 or out.resolve() in [folder.resolve() for folder in folders]:
-        raise ConfigError(
-            f"{len(folders)} weights to average into {out}: expected two or more, and another folder for their mean"
-        )
+    if len(folders) < 2:
+        raise ConfigError(f"{len(folders)} weights to average into {out}: expected two or more")
+    weights.refuse_to_replace(out)
     loaded = [weights.load(folder) for folder in folders]
     model, tokenizer = loaded[-1]
     for folder, (other, words) in zip(folders, loaded, strict=True):

@@ -56,6 +56,7 @@ def make(step: Step, work: Path, made: Path, preset: str, start: Path | None) ->
     """One step; its folder comes into `made` when it is finished, without the films that it was taught with."""
     print(f"step {step.name}", flush=True)
     if step.mean:
+        shutil.rmtree(work, ignore_errors=True)  # one that was killed is made anew, in no time
         average.run([made / name for name in step.mean], work, step.with_qformer)
     else:
         train.run(preset, work, step.seed, start, step.budget)

@@ -154,9 +154,14 @@ def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
-    """Make the folder of work in progress, which belongs to one recipe. Raises ConfigError where it was begun with another."""
-    work.mkdir(parents=True, exist_ok=True)
+    """Make the folder of work in progress, which belongs to one recipe.
+
+    Raises ConfigError where it was begun with another, and where there are weights that it did not make.
+    """
     path = work / "recipe.json"
+    if not path.exists():
+        weights.refuse_to_replace(work.parent)
+    work.mkdir(parents=True, exist_ok=True)
     begun = json.loads(path.read_text()) if path.exists() else recipe
     if begun != recipe:
         raise ConfigError(f"{work} was begun with {begun}: expected {recipe}; choose another folder")
