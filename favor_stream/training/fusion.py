@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,20 @@ def encoded(model: Favor, shard: bank.Clips) -> tuple[Tensor, Tensor]:
 
 
 def perceive(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Encoder tokens [B, S, N, D] -> slice tokens [B, S, Q, D] and the read-out of each started window."""
-    size = fusion.config.slices_per_window
-    parts = [told(fusion, *part) for part in zip(seen.split(size, 1), heard.split(size, 1), strict=True)]
-    return torch.cat([slices for slices, _ in parts], 1), [window for _, window in parts]
+    """Encoder tokens [B, S, N, D] -> slice tokens [B, S, Q, D] and the read-out of each started window.
+
+    Windows know nothing of each other: all whole ones are read as one batch.
+    """
+    size, (batch, count) = fusion.config.slices_per_window, seen.shape[:2]
+    slices, windows = list[Tensor](), list[Tensor]()
+    for start, stop in pairwise((0, count - count % size, count)):
+        if start < stop:
+            length = min(size, stop - start)
+            parts = (each[:, start:stop].unflatten(1, (-1, length)).flatten(0, 1) for each in (seen, heard))
+            each_slice, each_window = (tokens.unflatten(0, (batch, -1)) for tokens in told(fusion, *parts))
+            slices.append(each_slice.flatten(1, 2))
+            windows += each_window.unbind(1)
+    return torch.cat(slices, 1), windows
 
 
 def told(fusion: Fusion, seen: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
