@@ -56,8 +56,6 @@ def llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
         dtype=dtype,
     )
     model: LlamaForCausalLM = LlamaForCausalLM._from_config(config)  # type: ignore[no-untyped-call]
-    if dtype != torch.float32:  # the same weights, rounded: drawn in that precision they may be others
-        model.load_state_dict(llama().state_dict())
     return model
 
 

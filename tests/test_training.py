@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -269,22 +271,31 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "processor", lambda: torch.device("cuda"))
 
 
-def test_batches_that_others_draw_are_those_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(at: int) -> tuple[np.ndarray, int]:
-        return np.random.default_rng(at).random(3), os.getpid()
+DRAWN_AHEAD = """
+import os
+import numpy as np
+import torch
+from favor_stream.training import ahead
 
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    gpu(monkeypatch)
-    batches = Ahead(draw)
-    for at in (0, 1, 2, 7, 8):  # who was killed goes on from where it was kept
-        drawn, by = batches[at]
-        np.testing.assert_array_equal(drawn, draw(at)[0])
-        assert by != os.getpid()
-    assert torch.equal(torch.rand(1), expected)
-    monkeypatch.undo()
-    assert batches[9][1] == os.getpid()
+def draw(at):
+    return np.random.default_rng(at).random(3), os.getpid()
+
+torch.manual_seed(0)
+expected = torch.rand(1)
+torch.manual_seed(0)
+ahead.processor = lambda: torch.device("cuda")  # as if there were one
+batches = ahead.Ahead(draw)
+for at in (0, 1, 2, 7, 8):  # who was killed goes on from where it was kept
+    drawn, by = batches[at]
+    assert (drawn.numpy() == draw(at)[0]).all() and by != os.getpid()
+assert torch.equal(torch.rand(1), expected)
+"""
+
+
+def test_batches_that_others_draw_are_those_that_are_asked_for() -> None:
+    """In a process of its own: this one has threads of many libraries, and is not to be forked."""
+    subprocess.run([sys.executable, "-c", DRAWN_AHEAD], timeout=120, check=True)
+    assert Ahead(lambda at: (at, os.getpid()))[9] == (9, os.getpid())  # nobody else draws without a GPU
 
 
 def test_a_stage_beside_a_gpu_s_others_is_done_when_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,7 @@ def test_what_was_seen_and_heard_at_once_lies_at_one_time(config: Config, tmp_pa
     assert dark_s - 0.06 < heard_s < seen[True] + 0.06
 
 
+@pytest.mark.alone
 def test_pictures_stay_new_where_they_come_faster_than_they_can_be_looked_at(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
