@@ -59,7 +59,7 @@ BUDGETS = {
     "nano": Budget(
         2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
     ),
-    "smoke": Budget(16, odd=16, speech=24, samples=300, sight=2, hearing=5, language=10, distil=2, join=2),
+    "smoke": Budget(16, odd=16, speech=24, samples=300, sight=2, hearing=10, language=10, distil=2, join=2),
 }
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
 GENTLY = 0.4  # of the usual rate, where weights are taught further
