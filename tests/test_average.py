@@ -63,4 +63,6 @@ def test_weights_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     before = weights.fingerprint(other / weights.TENSORS)
     with pytest.raises(ConfigError, match="other holds weights already"):
         average.run([one, one], other)
+    with pytest.raises(ConfigError, match="one holds weights already"):  # by whichever way it is named
+        average.run([other, one], other / ".." / "one")
     assert weights.fingerprint(other / weights.TENSORS) == before

@@ -81,12 +81,12 @@ def test_answers_are_taught_on_branches_as_the_agent_asks(monkeypatch: pytest.Mo
     model, tokenizer = talkative_model()
     memory = torch.randn(1, 6, model.config.llm.width)
     asked = (Question("a", "what do you see now?", "red circle"), Question("b", "yes?", "no"))
-    branches = talk.branches([asked], tokenizer)
+    branches = talk.branches(talk.pack([asked], tokenizer))
     apart = []
     monkeypatch.setattr(talk, "ASKING", 0.0)
     together, _ = talk.answer_loss(model, talk.read(model, tokenizer, memory, branches), branches)
     for question in asked:
-        one = talk.branches([(question,)], tokenizer)
+        one = talk.branches(talk.pack([(question,)], tokenizer))
         loss, _ = talk.answer_loss(model, talk.read(model, tokenizer, memory, one), one)
         apart.append((loss, int(one.answering.sum())))
     mean = sum(loss * n for loss, n in apart) / sum(n for _, n in apart)
@@ -126,7 +126,7 @@ def test_session_reads_and_answers_as_training_does(count: int, each: int) -> No
     (chance,) = session.check(["what do you see now?"])
     with torch.inference_mode():
         memory = model.perceive(torch.from_numpy(pictures)[None], torch.from_numpy(sound.reshape(1, -1)))
-        branch = talk.branches([(Question("a", "what do you see now?", "yes"),)], tokenizer)
+        branch = talk.branches(talk.pack([(Question("a", "what do you see now?", "yes"),)], tokenizer))
         hidden = talk.read(model, tokenizer, memory, branch)[branch.answering][0]  # where the answer begins
         yes, no = (tokenizer.encode(word).ids[0] for word in (talk.PROMPT.yes, talk.PROMPT.no))
         logits = model.llm.lm_head(hidden)
@@ -327,7 +327,7 @@ def test_what_a_step_is_given_is_made_where_the_run_computes() -> None:
     shard = fusion.Encoded(clips, torch.zeros(1, 16, 1, 1), torch.zeros(1, 16, 1, 1))
     with torch.device("meta"):
         heard = placed(hearing.draw([clips], 2, rng))
-        asked = talk.branches([(Question("a", "what is there?", "no"),)], tokenizer)
+        asked = talk.branches(talk.pack([(Question("a", "what is there?", "no"),)], tokenizer))
         made = [*heard, asked.ids, asked.answering, *shard.part(np.array([0]), slice(4))]
         made += [hearing.masked(torch.zeros(2, 80, 400), rng), talk.spread(9, rng), talk.visible(asked.number, asked.ids[0])]
     assert {each.device.type for each in made} == {"meta"}

@@ -31,13 +31,13 @@ class Ahead(Generic[Batch]):
 
     def __init__(self, draw: Callable[[int], Batch]) -> None:
         self._draw = draw
-        self._next = 0
+        self._next: int | None = None
         self._coming: Iterator[Batch] = iter(())
 
     def __getitem__(self, at: int) -> Batch:
         if processor().type != "cuda":
             return self._draw(at)
-        if at != self._next or not at:
+        if at != self._next:
             self._coming = coming(self._draw, at)
         self._next = at + 1
         return next(self._coming)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from favor_stream.training import bank, talk
-from favor_stream.training.ahead import Ahead, placed
+from favor_stream.training.ahead import Ahead
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 16  # memories: many small steps, or questions never learn to look things up
@@ -30,7 +30,7 @@ class Language(nn.Module):
 class Asked:
     """What is asked of a batch of memories, as arrays."""
 
-    branches: tuple[NDArray[Any], ...]  # as in `talk.packed`
+    branches: tuple[NDArray[Any], ...]  # as `talk.pack` gives them
     evicted: NDArray[np.int64]  # [B] tokens of each memory that are forgotten by now
     kinds: list[list[str]]  # of the questions to each
 
@@ -39,7 +39,7 @@ def ask(run: Run, samples: list[bank.Sample]) -> Asked:
     fusion = run.model.config.fusion
     evicted = [s.forgotten // fusion.slices_per_window * fusion.tokens_per_window for s in samples]
     kinds = [[question.kind for question in s.asked] for s in samples]
-    return Asked(talk.packed([s.asked for s in samples], run.tokenizer), np.array(evicted), kinds)
+    return Asked(talk.pack([s.asked for s in samples], run.tokenizer), np.array(evicted), kinds)
 
 
 def remember(slices: Tensor, windows: list[Tensor], size: int) -> Tensor:
@@ -54,7 +54,7 @@ def answering(
     run: Run, asked: Asked, slices: Tensor, windows: list[Tensor], far: np.random.Generator | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of all that is `asked` of these tokens, and the share that is answered word for word."""
-    branches = talk.Branches(*placed(asked.branches))
+    branches = talk.branches(asked.branches)
     memory = remember(slices, windows, run.model.config.fusion.slices_per_window)
     hidden = talk.read(run.model, run.tokenizer, memory, branches, far, torch.as_tensor(asked.evicted))
     loss, right = talk.answer_loss(run.model, hidden, branches)

@@ -36,13 +36,13 @@ class Branches:
     place: Tensor  # of a token in its branch, from 0
 
 
-def branches(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> Branches:
-    """Equally many questions to each memory of a batch."""
-    return Branches(*placed(packed(asked, tokenizer)))
+def branches(packed: tuple[NDArray[Any], ...]) -> Branches:
+    """What `pack` gives, where the run computes."""
+    return Branches(*placed(packed))
 
 
-def packed(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[NDArray[Any], ...]:
-    """The fields of `branches` as arrays."""
+def pack(asked: list[tuple[Question, ...]], tokenizer: Tokenizer) -> tuple[NDArray[Any], ...]:
+    """Equally many questions to each memory of a batch: the fields of their branches as arrays."""
     rows = [[encode(question, tokenizer) for question in questions] for questions in asked]
     shape = len(rows), max(sum(len(words) for words, _ in row) for row in rows)
     ids, number, place = (np.zeros(shape, np.int64) for _ in range(3))
