@@ -106,6 +106,11 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),
         (["train", "--budget", "batch=0"], "batch is 0 in the budget: expected 1 or more"),
+        (["train", "--budget", "odd=0"], "odd is 0 in the budget, and distil has 1300 steps: expected 1 or more, or no steps"),
+        (
+            ["train", "--budget", "sight=0,hearing=0,language=0,distil=0,join=0"],
+            "no step of any stage",
+        ),
         (["average", "weights", "--out", "mean"], "1 weights to average into mean: expected two or more"),
         (["average", "nowhere", "weights", "--out", "mean"], "nowhere"),
         (["ablate", "--variants", "without-nothing"], "unknown variants ['without-nothing']"),

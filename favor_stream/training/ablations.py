@@ -23,6 +23,7 @@ from favor_stream.model.favor import Fusion
 from favor_stream.records import SLICE_S
 from favor_stream.session import Session
 from favor_stream.training import fusion, language, train
+from favor_stream.training.budget import BUDGETS, Budget, budgeted
 from favor_stream.training.loop import Run, Stage, processor
 from favor_stream.training.variants import VARIANTS, ShownOracle
 
@@ -49,7 +50,7 @@ class Course:
 
     start: Path  # weights whose encoders stay as they are, and whose language model all begin with
     work: Path
-    budget: train.Budget
+    budget: Budget
     sorts: train.Sorts
 
 
@@ -73,7 +74,7 @@ def run(
     if unknown := set(variants) - VARIANTS.keys():
         raise ConfigError(f"unknown variants {sorted(unknown)}: expected some of {', '.join(VARIANTS)}")
     train.keep_memory()
-    budget, begun_with = train.budgeted(budget_of(preset), other or {}), weights.read_manifest(start)["sha256"]
+    budget, begun_with = budgeted(budget_of(preset), other or {}), weights.read_manifest(start)["sha256"]
     clips = clips or ASKED[preset]
     train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget), "asked": clips})
     every = [(variant, seed) for seed in dict.fromkeys(seeds) for variant in dict.fromkeys(variants)]
@@ -92,9 +93,9 @@ def run(
     return 0
 
 
-def budget_of(preset: str) -> train.Budget:
+def budget_of(preset: str) -> Budget:
     """For one variant: encoders stay as they are, and a Q-Former is taught for a third and an eighth of what is usual."""
-    further = train.BUDGETS[preset].further()
+    further = BUDGETS[preset].further()
     return replace(further, sight=0, hearing=0, distil=math.ceil(further.distil / 3), join=math.ceil(further.join / 8))
 
 
@@ -102,7 +103,7 @@ def folder(out: Path, variant: str, seed: int) -> Path:
     return out / f"{variant}-{seed}"
 
 
-def prepared(start: Path, work: Path, budget: train.Budget, pictures: int) -> Course:
+def prepared(start: Path, work: Path, budget: Budget, pictures: int) -> Course:
     """The films that `start` was taught with last, with so many pictures in a slice, as its encoders give them.
 
     The encoders learn nothing here.

@@ -120,7 +120,7 @@ def optimisers(module: nn.Module, rate: float, matrix_rate: float) -> list[Optim
     learned = {name: p for name, p in module.named_parameters() if p.requires_grad}
     matrices = {name: p for name, p in learned.items() if matrix_rate and ".layers." in name and p.ndim == 2}
     others = [p for name, p in learned.items() if name not in matrices]
-    adam = AdamW(others, rate, weight_decay=0.01, betas=(0.9, 0.98))
+    adam = AdamW(others, rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     return [adam, Muon(matrices.values(), matrix_rate, 0.01, precision())] if matrices else [adam]
 
 

@@ -37,28 +37,34 @@ class Muon(Optimizer):
                 self._step(matrices, group["lr"], group["weight_decay"], group["momentum"])
 
     def _step(self, matrices: list[Tensor], rate: float, decay: float, momentum: float) -> None:
-        ahead = torch.stack([self._ahead(matrix, momentum) for matrix in matrices])
+        ahead = torch.stack(self._ahead(matrices, momentum))
         size = -rate * math.sqrt(max(1.0, ahead.shape[1] / ahead.shape[2]))
-        for matrix, way in zip(matrices, orthogonal(ahead.to(self._precision)), strict=True):
-            matrix.mul_(1 - rate * decay)
-            matrix.add_(way.to(matrix.dtype), alpha=size)
+        ways = orthogonal(ahead.to(self._precision)).to(ahead.dtype)
+        torch._foreach_mul_(matrices, 1 - rate * decay)
+        torch._foreach_add_(matrices, ways.unbind(), alpha=size)
 
-    def _ahead(self, matrix: Tensor, momentum: float) -> Tensor:
-        """The gradient with Nesterov's momentum."""
-        state, grad = self.state[matrix], matrix.grad
-        assert grad is not None
+    def _ahead(self, matrices: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
+        """The gradients with Nesterov's momentum."""
+        grads = [grad for matrix in matrices if (grad := matrix.grad) is not None]
+        kept = [self._kept(matrix) for matrix in matrices]
+        torch._foreach_lerp_(kept, grads, 1 - momentum)
+        return torch._foreach_lerp(grads, kept, momentum)
+
+    def _kept(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
         if not state:
-            state["momentum_buffer"] = torch.zeros_like(grad)
-        return grad.lerp(state["momentum_buffer"].lerp_(grad, 1 - momentum), momentum)
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        return state["momentum_buffer"]
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Nearly U V^T of each matrix's U S V^T [..., n, m], by Newton and Schulz's iteration: its singular values come near 1."""
+    """Nearly U V^T of each matrix's U S V^T [B, n, m], by Newton and Schulz's iteration: its singular values come near 1."""
     a, b, c = QUINTIC
     is_wide = matrices.shape[-2] <= matrices.shape[-1]
     wide = matrices if is_wide else matrices.mT
     wide = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = wide @ wide.mT
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+        gram = torch.bmm(wide, wide.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        wide = torch.baddbmm(wide, polynomial, wide, beta=a)
     return wide if is_wide else wide.mT

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from favor_stream.aveb.lexicon import SOUNDS
 from favor_stream.model.config import ModelConfig
@@ -17,6 +18,7 @@ QUERIES = 5  # a slice's tokens: left thing, right thing, card and sounds, first
 WINDOW_QUERIES = 4  # a window's: the same, the words as one
 SCALE = 0.1  # standard deviation of what is added up
 TOKEN_OF_FIELD = (0,) * labels.THING_FIELDS + (1,) * labels.THING_FIELDS + (2,)
+FIRST_WORD = 3  # the token
 FIGURES = dict(zip(("colour", "shape", "motion", "size", "side", "right"), range(labels.THING_FIELDS + 1), strict=True))
 FIGURES |= {"card": labels.CARD, "word": labels.CARD + 1, "word_2": labels.CARD + 2}  # what is read, among all guesses
 
@@ -40,9 +42,10 @@ class Oracle(nn.Module):
             nn.init.eye_(linear.weight)
             return linear
 
-        self.names = [first_tokens(words, tokenizer) for words in labels.NAMES]
         self.sound_names = first_tokens(list(SOUNDS), tokenizer)
-        self.fields = nn.ModuleList(role() for _ in labels.NAMES)
+        # Fields are looked up and read all at once, each with matrices of its own: a GPU waits for calls.
+        self.names = pad_sequence([first_tokens(words, tokenizer) for words in labels.NAMES], batch_first=True)
+        self.fields = nn.Parameter(torch.eye(width).repeat(labels.SOUND, 1, 1))
         self.sounding, self.beginning, self.spoken = role(), role(), role()
         self.sounding_by, self.seen_by, self.after, self.after_next = role(), role(), role(), role()
         for turned in (self.beginning, self.sounding_by, self.seen_by, self.after, self.after_next):
@@ -50,7 +53,9 @@ class Oracle(nn.Module):
         self.new = nn.Parameter(torch.randn(width) * SCALE)
         self.window_slices = config.fusion.slices_per_window
         self.slots = nn.Parameter(torch.randn(QUERIES + WINDOW_QUERIES, width) * SCALE)
-        self.readers = nn.ModuleList(nn.Linear(width, size) for size in labels.CLASSES)
+        self.readers = nn.Parameter(torch.randn(labels.SOUND, width, max(labels.CLASSES)) / width**0.5)
+        self.biases = nn.Parameter(torch.zeros(labels.SOUND, 1, max(labels.CLASSES)))
+        self.is_class = torch.arange(max(labels.CLASSES)) < torch.tensor(labels.CLASSES)[:, None, None]
         self.sound_reader = nn.Linear(width, 2 * len(SOUNDS))
         self.spoken_reader = nn.Linear(width, config.llm.vocabulary)
 
@@ -61,21 +66,23 @@ class Oracle(nn.Module):
         What all word vectors have in common is taken off: it grows in training until nothing else could be told.
         """
         vectors = F.layer_norm(words - words.mean(0), words.shape[-1:]) * SCALE
-        nothing = vectors.new_zeros(1, vectors.shape[-1])
-        fields = [
-            F.embedding(rows[..., at].clamp(min=0), torch.cat([nothing, role(vectors[names])]))
-            for at, (role, names) in enumerate(zip(self.fields, self.names, strict=True))
-        ]
+        fields = self.told(rows[..., : labels.SOUND].clamp(min=0), vectors)
         sounds, kinds = rows[..., labels.SOUND : labels.SPOKEN], vectors[self.sound_names]
         heard = (sounds > 0).float() @ self.sounding(kinds) + (sounds == 2).float() @ self.beginning(kinds)
         there = pairs(rows)[..., :1] != 0  # [..., S, 2, 1]
-        both = torch.stack(fields[: labels.CARD], -2).unflatten(-2, (2, -1))  # [..., S, 2, 5, D]
+        both = fields[..., : labels.CARD, :].unflatten(-2, (2, -1))  # [..., S, 2, 5, D]
         things, looks = both[..., :2, :].sum(-2), both[..., 2:, :].sum(-2)
         meanwhile = self.sounding_by((sounds > 0).float() @ kinds).unsqueeze(-2)
         seen = things + looks + there * (meanwhile + arrivals(rows, self.window_slices).unsqueeze(-1) * self.new)
-        rest = fields[labels.CARD] + heard + (sounds > 0).any(-1, keepdim=True) * self.seen_by(things.sum(-2))
+        rest = fields[..., labels.CARD, :] + heard + (sounds > 0).any(-1, keepdim=True) * self.seen_by(things.sum(-2))
         said = self.said(rows[..., labels.SPOKEN :], vectors)
         return torch.cat([seen, rest.unsqueeze(-2), said], -2) + self.slots[:QUERIES]
+
+    def told(self, numbers: Tensor, vectors: Tensor) -> Tensor:
+        """[..., S, 11] which name each field has, from 1, or 0 for none -> [..., S, 11, D]"""
+        turned = torch.bmm(vectors[self.names], self.fields.mT)
+        table = torch.cat([vectors.new_zeros(len(turned), 1, turned.shape[-1]), turned], 1)
+        return F.embedding(numbers + torch.arange(len(table)) * table.shape[1], table.flatten(0, 1))
 
     def said(self, spoken: Tensor, vectors: Tensor) -> Tensor:
         """[..., S, 2] words of slices -> [..., S, 2, D]"""
@@ -109,16 +116,28 @@ class Oracle(nn.Module):
 
     def reading(self, tokens: Tensor, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
         """How badly labels [N, WIDTH] are read back from slice tokens [N, 5, D], and the share of things read rightly."""
-        guesses = [reader(tokens[:, at]).float() for reader, at in zip(self.readers, TOKEN_OF_FIELD, strict=True)]
-        guesses += [self.spoken_reader(tokens[:, at]).float() for at in (3, 4)]
-        truths = [rows[:, at] for at in (*range(labels.SOUND), labels.SPOKEN, labels.SPOKEN + 1)]
-        losses = [F.cross_entropy(guess, truth) for guess, truth in zip(guesses, truths, strict=True)]
+        truth, said = rows[:, : labels.SOUND].T, rows[:, labels.SPOKEN :].T
+        guesses = torch.baddbmm(self.biases, tokens[:, TOKEN_OF_FIELD].transpose(0, 1), self.readers)
+        guesses = guesses.where(self.is_class, -torch.inf)
+        spelled = self.spoken_reader(tokens[:, FIRST_WORD:].transpose(0, 1))
         sounds = rows[:, labels.SOUND : labels.SPOKEN]
-        wanted = torch.cat([sounds > 0, sounds == 2], -1).float()
-        losses.append(F.binary_cross_entropy_with_logits(self.sound_reader(tokens[:, 2]).float(), wanted) * 8)
-        hits = [((guess.argmax(-1) == truth) & (truth > 0)).sum() for guess, truth in zip(guesses, truths, strict=True)]
-        right = (torch.stack(hits) / torch.stack([(truth > 0).sum() for truth in truths])).tolist()
-        return torch.stack(losses).sum(), {name: right[at] for name, at in FIGURES.items() if right[at] == right[at]}
+        heard = torch.cat([sounds > 0, sounds == 2], -1).float()
+        unheard = F.binary_cross_entropy_with_logits(self.sound_reader(tokens[:, 2]), heard)
+        loss = misread(guesses, truth) + misread(spelled, said) + 8 * unheard
+        right = torch.cat([shares_right(guesses, truth), shares_right(spelled, said)]).tolist()
+        return loss, {name: right[at] for name, at in FIGURES.items() if right[at] == right[at]}
+
+
+def misread(guesses: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy of guesses [fields, N, classes] at [fields, N], each field's mean over what has a name, summed."""
+    loss = F.cross_entropy(guesses.transpose(1, 2), truth, reduction="none")
+    return (loss.sum(1) / (truth != labels.UNNAMED).sum(1)).sum()
+
+
+def shares_right(guesses: Tensor, truth: Tensor) -> Tensor:
+    """[fields] Of what is there and has a name: the share that is named rightly; NaN where nothing has."""
+    is_there = truth > 0
+    return ((guesses.argmax(-1) == truth) & is_there).sum(1) / is_there.sum(1)
 
 
 def first_tokens(words: list[str], tokenizer: Tokenizer) -> Tensor:

@@ -15,6 +15,7 @@ from favor_stream.config import WANTED, check_keys, read_toml
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.training import average, train
+from favor_stream.training.budget import BUDGETS, budgeted
 
 OF_GOES = {"seed": int, "budget": dict, "start": str}  # what a step may say, and as what
 OF_MEANS = {"mean": list, "with_qformer": bool}
@@ -96,6 +97,6 @@ def read_step(name: str, table: object, before: Collection[str], origin: str) ->
 def check_budget(budget: Mapping[str, int], origin: str) -> None:
     """Raises ConfigError now for what would stop a step after hours."""
     try:
-        train.budgeted(train.BUDGETS["nano"], budget)
+        budgeted(BUDGETS["nano"], budget)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error

@@ -68,14 +68,16 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -
     """Teach `run.model.vision` on pictures of `clips`; for `heads_alone` steps only what is thrown away afterwards learns."""
     sight = Sight(run.model)
     sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rows = np.stack([shard.rows for shard in clips])
+    single = [(shard, n) for shard in clips for n in range(len(shard.rows))]
+    rows = np.concatenate([shard.rows for shard in clips])
     # Empty pictures are many and soon learned; printed words are few and slow to learn.
     weight = 0.1 + (rows[..., 0] != 0) + (rows[..., labels.THING_FIELDS] != 0) + 3 * (rows[..., labels.CARD] > 0)
     chances = (weight / weight.sum()).ravel()
 
     def draw(at: int) -> tuple[NDArray[Any], ...]:
         spots = run.rng_of(at).choice(weight.size, BATCH * run.batch, p=chances)
-        return look_up(clips, np.unravel_index(spots, weight.shape), run.model.config.vision.image // 16)
+        chosen = [(*single[n], int(k)) for n, k in zip(*np.unravel_index(spots, weight.shape), strict=True)]
+        return look_up(chosen, run.model.config.vision.image // 16)
 
     batches = Ahead(draw)
 
@@ -98,13 +100,12 @@ def see(run: Run, stage: Stage, clips: list[bank.Clips], heads_alone: int = 0) -
     run.train(stage, sight, step, 1e-3)
 
 
-def look_up(clips: list[bank.Clips], spots: tuple[NDArray[Any], ...], side: int) -> tuple[NDArray[Any], ...]:
-    """The pictures uint8 [B, height, width, 3] at (shard, clip, slice) of every spot, and what is true of them:
+def look_up(where: list[tuple[bank.Clips, int, int]], side: int) -> tuple[NDArray[Any], ...]:
+    """The pictures uint8 [B, height, width, 3] of clips at a slice, and what is true of them:
 
     classes of FIELDS [B, 7], where the two things are [B, 2, 2] (NaN where there is none), and classes of each cell's colour,
     shape and word [B, 3, side x side].
     """
-    where = [(clips[shard], n, int(k)) for shard, n, k in zip(*spots, strict=True)]
     return (
         np.stack([c.pictures[n, k, -1] for c, n, k in where]),
         np.stack([c.rows[n, k] for c, n, k in where])[:, FIELDS].astype(np.int64),

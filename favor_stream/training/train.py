@@ -9,7 +9,7 @@ import ctypes
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,40 +27,12 @@ from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.ahead import beside
+from favor_stream.training.budget import BUDGETS, Budget, budgeted
 from favor_stream.training.loop import Run, Stage, cores, processor
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.provenance import provenance
 from favor_stream.training.tokens import extended, train_tokenizer
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much of everything; steps are optimiser steps."""
-
-    clips: int  # of 16 s, with pictures and sound
-    odd: int  # the same, with things that have no name
-    speech: int  # of 8 s, sound alone, dense with speech
-    samples: int  # symbolic, of each lesson
-    sight: int
-    hearing: int
-    language: int
-    distil: int
-    join: int
-    batch: int = 1  # times as many clips and memories in each batch
-
-    def further(self) -> Budget:
-        """For weights that know most of it already."""
-        data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
-        senses = {"sight": self.sight // 5, "hearing": self.hearing // 5}
-        return replace(self, **data, **senses, language=self.language // 10, distil=self.distil // 2, join=self.join // 2)
-
-
-BUDGETS = {
-    "nano": Budget(
-        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
-    ),
-    "smoke": Budget(16, odd=16, speech=24, samples=300, sight=2, hearing=10, language=10, distil=2, join=2),
-}
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
 GENTLY = 0.4  # of the usual rate, where weights are taught further
 HEADS_ALONE = 0.2  # of the steps of an encoder that is taught further: its heads are new, and would spoil it
@@ -121,7 +93,7 @@ def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
     teach_language(learning, budget, seed, is_new=start is None)
     fusion.distil(learning.of("distil"), Stage("distil", budget.distil, GENTLY if start else 1.0), sorts)
     joint, joining = learning.of("join"), Stage("join", budget.join)
-    rehearsal = lessons(joint, joining, REHEARSAL, budget.samples // 2, seed + 1)
+    rehearsal = lessons(joint, joining, REHEARSAL, math.ceil(budget.samples / 2), seed + 1)
     fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal)
     return learning
 
@@ -138,19 +110,6 @@ def spoken(budget: Budget, work: Path, seed: int, start: Path | None) -> None:
     keep_memory()
     with processor():
         teach_language(begun(budget, work, seed, start), budget, seed, is_new=start is None)
-
-
-def budgeted(budget: Budget, other: Mapping[str, int]) -> Budget:
-    """With other numbers, by their names. ConfigError for a name or a number that is none, and for batches of nothing."""
-    names = [each.name for each in fields(Budget)]
-    if unknown := other.keys() - set(names):
-        raise ConfigError(f"a budget knows no {min(unknown)!r}; expected some of: {', '.join(names)}")
-    for name, number in other.items():
-        if type(number) is not int or number < 0:
-            raise ConfigError(f"{name} is {number!r} in the budget; expected a whole number from 0")
-    if (made := replace(budget, **other)).batch < 1:
-        raise ConfigError(f"batch is {made.batch} in the budget: expected 1 or more")
-    return made
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
