@@ -8,6 +8,7 @@ from pathlib import Path
 from engines import manifest
 from exporters.source import Source
 from favor_stream.aveb import evaluation
+from favor_stream.aveb.answering import here
 from favor_stream.aveb.metrics import exact
 from favor_stream.aveb.tasks import TASKS
 from favor_stream.encoder import GraphEncoder
@@ -30,8 +31,8 @@ def score(source: Source, weights_folder: Path | None, folder: Path, precision: 
     used = {name: precision if graphs.file(name, precision).exists() else "fp32" for name in graphs.parts}
     engines = {name: graphs.open(name, Choice("onnxruntime", each)) for name, each in used.items()}
     other = Session(model, tokenizer, encoder=GraphEncoder(model, engines))
-    answered = evaluation.measured(Session(model, tokenizer), [other], ASKED, clips, SEED, with_recent=False)
-    told = [reply for _, replies in answered for reply in replies]
+    answered = here([Session(model, tokenizer), other], with_recent=False)
+    told = [reply for _, replies in evaluation.measured(answered, ASKED, clips, SEED) for reply in replies]
     right = [(exact(each.question.answer, text)[0] for text in (each.full, *each.beside)) for each in told]
     plain, exported = (sum(column) / len(told) for column in zip(*right, strict=True))
     found = {"clips": float(clips), "questions": float(len(told)), "torch": plain, "exported": exported}

@@ -171,8 +171,9 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
             "--set and --folder belong together: the name of a real set, and where it was unpacked; give both or none"
         )
     if arguments.set:
-        if arguments.tasks or arguments.beside or arguments.html:
-            raise ConfigError("--tasks, --beside and --html are of generated films; a real set (--set) is asked without them")
+        if arguments.tasks or arguments.beside or arguments.html or arguments.workers > 1:
+            flags = "--tasks, --beside, --html and --workers"
+            raise ConfigError(f"{flags} are of generated films; a real set (--set) is asked without them")
         from favor_stream.aveb.sets.run import run
 
         return run(config, arguments.set, arguments.folder, arguments.limit, arguments.json)
@@ -180,8 +181,10 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
     alone = {watching.TASK: watching.run, remembering.TASK: remembering.run}  # with a table of their own
     asked = [task for task in tasks if task not in alone] if tasks else None
     if asked is None or asked:
-        given = arguments.limit, arguments.seed, arguments.json, arguments.beside, arguments.html
+        given = arguments.limit, arguments.seed, arguments.json, arguments.beside, arguments.html, arguments.workers
         evaluation.run(config, asked, *given)
+    elif arguments.workers > 1:
+        raise ConfigError("watches and memory are asked of one long stream: expected --workers 1")
     for task in tasks or ():
         if task in alone:
             alone[task](config, arguments.limit, arguments.seed, arguments.json)

@@ -10,7 +10,8 @@ import pytest
 from tiny import talkative_model
 
 from favor_stream.aveb import evaluation, remembering, world
-from favor_stream.aveb.evaluation import Reply, row, rows_of, table
+from favor_stream.aveb.answering import Reply, answer, answering, here
+from favor_stream.aveb.evaluation import row, rows_of, table
 from favor_stream.aveb.kinds import KINDS
 from favor_stream.aveb.lexicon import HELD_OUT_PAIRS
 from favor_stream.aveb.metrics import attribute_matches, event_matches, exact, nearly, word_errors
@@ -129,14 +130,14 @@ def test_session_answers_each_question_of_a_scene() -> None:
     assert [s.index for s in slices] == list(range(6))
     session = Session(*talkative_model(), max_answer_tokens=4)
     asked = [Question("colour", "what colour was the star?", "red")] * 2
-    first, second = evaluation.answer(session, slices, asked)
+    first, second = answer(session, slices, asked)
     assert first == second
-    assert evaluation.answer(session, slices, asked[:1]) == [first]
+    assert answer(session, slices, asked[:1]) == [first]
 
 
 def test_scene_that_two_tasks_ask_about_is_played_once_and_each_has_its_own_replies(monkeypatch: pytest.MonkeyPatch) -> None:
     session, tasks = Session(*talkative_model(), max_answer_tokens=4), [COLOURS, CAPTIONS]
-    alone = [evaluation.measured(session, [], [each], 3, 1)[0] for each in tasks]
+    alone = [evaluation.measured(here([session]), [each], 3, 1)[0] for each in tasks]
     play, played = Scene.played, list[Scene]()
 
     def count(scene: Scene, pictures: int) -> Iterator[Slice]:
@@ -144,8 +145,18 @@ def test_scene_that_two_tasks_ask_about_is_played_once_and_each_has_its_own_repl
         return play(scene, pictures)
 
     monkeypatch.setattr(Scene, "played", count)
-    assert evaluation.measured(session, [], tasks, 3, 1) == alone
+    assert evaluation.measured(here([session]), tasks, 3, 1) == alone
     assert len(played) == len(set(played)) == 3
+
+
+def test_workers_say_what_one_process_says_in_the_same_order(config: Config) -> None:
+    same = replace(config, engine="torch", threads=1)
+    said = []
+    for workers in (1, 2):
+        with answering([same, same], workers) as answered:
+            said.append(evaluation.measured(answered, [COLOURS, SPEECH], 2, 1))
+    assert said[0] == said[1]
+    assert all(reply.full and reply.beside == (reply.full,) for _, given in said[0] for reply in given)
 
 
 def test_follow_ups_are_asked_behind_what_was_said_before() -> None:
@@ -156,7 +167,7 @@ def test_follow_ups_are_asked_behind_what_was_said_before() -> None:
     asked = [
         Question(FOLLOW_UP, "and what came after it?", "red", earlier=((f"what came {n}?", "a ring"),)) for n in ("first", "last")
     ]
-    assert len(set(evaluation.answer(session, slices, asked))) == 2
+    assert len(set(answer(session, slices, asked))) == 2
 
 
 def test_colours_and_shapes_are_asked_of_unseen_pairs_alone() -> None:

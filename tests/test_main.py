@@ -102,6 +102,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["eval", "--set", "gqa", "--folder", ".", "--html", "r.html"], "a real set (--set) is asked without them"),
         (["eval", "--set", "librispeech", "--folder", "nowhere"], "nowhere"),
         (["eval", "--html", "nowhere/report.html"], "nowhere"),
+        (["eval", "--workers", "0"], "positive"),
+        (["eval", "--tasks", "watches", "--workers", "2"], "expected --workers 1"),
         (["train", "--preset", "giant"], "giant"),
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),

@@ -17,7 +17,8 @@ import pytest
 from real import require
 
 from favor_stream.aveb import confusion, report, worst
-from favor_stream.aveb.evaluation import Reply, Row
+from favor_stream.aveb.answering import Reply
+from favor_stream.aveb.evaluation import Row
 from favor_stream.aveb.metrics import METRICS
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.script import Camera, Noise, Room, Script, Thing

@@ -1,4 +1,4 @@
-"""Asks the model about held-out scenes, through the ring and the session that the live agent uses, and prints a table.
+"""Asks the model about held-out scenes and prints a table.
 
 Voices, backgrounds, fonts and wordings never occur in training, nor about half of the pairs of colour and shape; the colours and
 shapes that are asked for are of such pairs alone. Beside each score stand chance (the commonest answer, always given) and the
@@ -12,13 +12,14 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from favor_stream.aveb import questions, scenes, soundtrack, world
+from favor_stream.aveb.answering import Answerer, Reply, answering
 from favor_stream.aveb.facts import NO_QUESTION
 from favor_stream.aveb.lexicon import HELD_OUT_PAIRS
 from favor_stream.aveb.metrics import METRICS, Parts, interval, ratio, reply_alone
@@ -30,23 +31,12 @@ from favor_stream.aveb.tasks import DENSITY, TASKS, Task
 from favor_stream.aveb.view import view
 from favor_stream.config import ENGINES, Config
 from favor_stream.errors import ConfigError, EngineError
-from favor_stream.records import SLICE_S, Slice
-from favor_stream.session import Session, load_session
+from favor_stream.records import SLICE_S
 from favor_stream.sheet import VERDICTS
 
 FIRST_SEED = 1 << 40  # of the clips: far from training's, with whose seeds their sensor and room would hiss alike
-RECENT_S = 2.0  # of the recent-window baseline
 LEAST_S = 4.0  # of a clip that is asked about before its end
 GUESSED = 200  # clips from which chance is known
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    question: Question
-    full: str  # with the whole memory
-    recent: str  # with the last 2 s only
-    scene: Scene
-    beside: tuple[str, ...] = ()  # by the models that are compared with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +87,6 @@ def is_familiar(question: Question) -> bool:
     """Whether it asks for the colour or the shape of a pair that training shows."""
     words = {*re.findall(r"\w+", question.text), question.answer}
     return question.kind in ("colour", "shape") and not any(words >= set(pair) for pair in HELD_OUT_PAIRS)
-
-
-def answer(session: Session, slices: Sequence[Slice], asked: list[Question]) -> list[str]:
-    """What the session says to each question after seeing `slices`, each on a branch of one memory."""
-    session.reset()
-    for index, item in enumerate(slices):
-        session.see(replace(item, index=index))
-    return ["".join(session.ask(question.text, earlier=question.earlier)).strip() for question in asked]
-
-
-def replies(
-    session: Session, beside: Sequence[Session], asked_of: Mapping[Scene, Iterable[Question]], with_recent: bool = True
-) -> list[Reply]:
-    """Every question about each scene, answered with the whole memory, with the last 2 s (else "") and by others."""
-    out, pictures = [], max(each.pictures for each in (session, *beside))
-    for number, (scene, each) in enumerate(asked_of.items(), 1):
-        slices, asked = list(scene.played(pictures)), list(each)
-        full = answer(session, slices, asked)
-        recent = answer(session, slices[-int(RECENT_S / SLICE_S) :], asked) if with_recent else [""] * len(asked)
-        others = list(zip(*(answer(other, slices, asked) for other in beside), strict=True)) or [()] * len(asked)
-        out += [Reply(q, f, r, scene, o) for q, f, r, o in zip(asked, full, recent, others, strict=True)]
-        print(f"\rclip {number} of {len(asked_of)}", end="\033[K", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return out
 
 
 def commonest(task: Task, count: int = GUESSED) -> dict[str, str]:
@@ -182,15 +148,17 @@ def chosen(names: list[str] | None) -> list[Task]:
     return [task for task in TASKS if task.name in wanted]
 
 
-def measured(
-    session: Session, beside: Sequence[Session], tasks: Sequence[Task], limit: int, seed: int, with_recent: bool = True
-) -> list[tuple[Task, list[Reply]]]:
+def measured(answered: Answerer, tasks: Sequence[Task], limit: int, seed: int) -> list[tuple[Task, list[Reply]]]:
     """Every task's questions with what was said to them. A scene that several tasks ask about is played once."""
     asked = [(task, scene, each) for task in tasks for scene, every in clips(task, limit, seed) for each in every]
     asked_of: dict[Scene, dict[Question, None]] = {}
     for _, scene, question in asked:
         asked_of.setdefault(scene, {})[question] = None
-    given = {(reply.scene, reply.question): reply for reply in replies(session, beside, asked_of, with_recent)}
+    given = dict[tuple[Scene, Question], Reply]()
+    for number, told in enumerate(answered([(scene, list(each)) for scene, each in asked_of.items()]), 1):
+        given |= {(reply.scene, reply.question): reply for reply in told}
+        print(f"\rclip {number} of {len(asked_of)}", end="\033[K", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
     return [(task, [given[scene, question] for other, scene, question in asked if other is task]) for task in tasks]
 
 
@@ -204,12 +172,19 @@ def rows_of(given: Sequence[tuple[Task, list[Reply]]]) -> list[Row]:
 
 
 def run(
-    config: Config, names: list[str] | None, limit: int, seed: int, json_out: bool, beside: list[Path], html: Path | None = None
+    config: Config,
+    names: list[str] | None,
+    limit: int,
+    seed: int,
+    json_out: bool,
+    beside: list[Path],
+    html: Path | None = None,
+    workers: int = 1,
 ) -> int:
     """Evaluate on `limit` scenes of each setting and print the table, or with `json_out` one JSON object with every reply.
 
     `beside` are weights folders, ablations for instance, or engines, that answer the same questions in columns of their own;
-    `html` is where a page with the worst cases is written.
+    `html` is where a page with the worst cases is written. `workers` answer beside each other.
     """
     tasks = chosen(names)
     if html:
@@ -220,8 +195,8 @@ def run(
         import jiwer  # noqa: F401
     except ImportError as error:
         raise EngineError("eval measures speech with jiwer, which is not installed; pip install --editable '.[train]'") from error
-    session, *others = (load_session(each) for each in [config, *(compared(config, each) for each in beside)])
-    given = measured(session, others, tasks, limit, seed)
+    with answering([config, *(compared(config, each) for each in beside)], workers) as answered:
+        given = measured(answered, tasks, limit, seed)
     rows = rows_of(given)
     if html:
         replied = {task.name: (task, said) for task, said in given}

@@ -19,7 +19,8 @@ from favor_stream.sheet import STYLE as PLAIN
 from favor_stream.sheet import VERDICTS
 
 if TYPE_CHECKING:
-    from favor_stream.aveb.evaluation import Reply, Row
+    from favor_stream.aveb.answering import Reply
+    from favor_stream.aveb.evaluation import Row
 
 STYLE = (
     PLAIN

@@ -21,6 +21,7 @@ import numpy as np
 
 from favor_stream import when
 from favor_stream.aveb import evaluation
+from favor_stream.aveb.answering import RECENT_S, answer
 from favor_stream.aveb.metrics import exact, interval, ratio, reply_alone
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.tasks import HAPPENED, TOGETHER, Task
@@ -96,10 +97,10 @@ def answered(new_session: Callable[[], Session], recall: Recall, limit: int, see
         shown.append((questions, ["".join(viewer.ask(each.text)).strip() for each in questions]))
         print(f"\rfilm {number + 1}", end="", file=sys.stderr, flush=True)
     later = new_session()
-    last = list(films[-1][0].played())[-int(evaluation.RECENT_S / SLICE_S) :]
+    last = list(films[-1][0].played())[-int(RECENT_S / SLICE_S) :]
     for number, (questions, live) in enumerate(shown):
         rewound = [recalled(later, recall, each, number, len(films)) for each in questions]
-        recent = evaluation.answer(new_session(), last, questions)
+        recent = answer(new_session(), last, questions)
         age_s = (len(films) - 1 - number) * LASTS_S
         yield from (Asked(q, age_s, *said) for q, *said in zip(questions, live, rewound, recent, strict=True))
     print(file=sys.stderr)

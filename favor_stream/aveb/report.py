@@ -16,7 +16,8 @@ from favor_stream.aveb.worst import WORST, drop_others, write_films, wrong
 from favor_stream.errors import DeviceError
 
 if TYPE_CHECKING:
-    from favor_stream.aveb.evaluation import Reply, Row
+    from favor_stream.aveb.answering import Reply
+    from favor_stream.aveb.evaluation import Row
 
 
 def write(

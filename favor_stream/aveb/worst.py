@@ -17,7 +17,7 @@ from favor_stream.clip import write_film
 from favor_stream.records import SLICE_S
 
 if TYPE_CHECKING:
-    from favor_stream.aveb.evaluation import Reply
+    from favor_stream.aveb.answering import Reply
 
 WORST = 20  # cases of a task that are shown
 ERRORS_COUNTED = ("WER",)  # metrics whose first number is of what is wrong

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from favor_stream.aveb import evaluation
+from favor_stream.aveb.answering import here
 from favor_stream.aveb.tasks import TASKS, Task
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
@@ -146,7 +147,7 @@ def ask(out: Path, variant: str, seed: int, clips: int) -> None:
     """Ask the weights in `out` what every variant is asked, and keep the outcome beside them."""
     model, tokenizer = weights.load(out)
     session, scores = Session(model, tokenizer), dict[str, float]()
-    for task, given in evaluation.measured(session, [], TASKS, clips, QUESTIONS_SEED, with_recent=False):
+    for task, given in evaluation.measured(here([session], with_recent=False), TASKS, clips, QUESTIONS_SEED):
         for name, kinds in lines_of(task).items():
             if row := evaluation.row(task, [reply for reply in given if reply.question.kind in kinds], {}):
                 scores[name] = row.score
