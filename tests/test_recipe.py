@@ -10,7 +10,8 @@ import pytest
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.training import average, recipe, train
-from favor_stream.training.budget import BUDGETS, budgeted
+from favor_stream.training.budget import budgeted
+from favor_stream.training.curriculum import NANO
 
 SHIPPED = Path(weights.__file__).parents[1] / "models" / "favor-nano" / "recipe.toml"
 LEAST = "{ clips = 1, odd = 1, speech = 2, samples = 100, sight = 1, hearing = 1, language = 1, distil = 1, join = 1 }"
@@ -35,7 +36,7 @@ def test_recipe_of_the_shipped_weights_is_what_their_manifest_tells() -> None:
     goes = [step for step in recipe.read(SHIPPED) if not step.mean]
     facts = weights.read_manifest(SHIPPED.parent)
     for step in reversed(goes):
-        asked = repr(budgeted(BUDGETS["nano"], step.budget)).replace(", batch=1)", ")")
+        asked = repr(budgeted(NANO.budget, step.budget)).replace(", batch=1)", ")")
         if "revision" in facts:  # earlier ones told their budgets less exactly
             assert (step.seed, asked) == (facts["seed"], facts["budget"].replace(", batch=1)", ")")), step.name
         facts = facts.get("start", {})

@@ -22,6 +22,7 @@ from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_SAMPLES
 from favor_stream.training import ablations, bank, fusion, labels, language, train
 from favor_stream.training.ablations import Outcome
+from favor_stream.training.curriculum import NANO, SMOKE
 from favor_stream.training.loop import Run
 from favor_stream.training.oracle import QUERIES, WINDOW_QUERIES, shown
 from favor_stream.training.tokens import train_tokenizer
@@ -128,7 +129,7 @@ def test_every_variant_differs_from_the_full_model_in_one_thing() -> None:
 
 
 def test_a_whole_clip_is_one_of_training_s_clips() -> None:
-    assert train.SLICES == WHOLE
+    assert NANO.slices == WHOLE
 
 
 def test_slices_wait_for_their_window_where_they_look_ahead() -> None:
@@ -247,6 +248,9 @@ def test_unknown_variant_is_refused_before_anything_is_made(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+LEAST = {"clips": 2, "odd": 1, "speech": 2, "samples": 100, "language": 1, "distil": 1, "join": 1}
+
+
 def begin(folder: Path) -> Path:
     """Small weights to begin with, and their oracle."""
     torch.manual_seed(0)
@@ -268,8 +272,9 @@ def test_every_stage_has_batches_of_the_budget_s_size(tmp_path: Path, monkeypatc
     start, batches = begin(tmp_path / "start"), list[int]()
     for module, stage in ((language, "speak"), (fusion, "distil"), (fusion, "join")):
         monkeypatch.setattr(module, stage, lambda learning, *_: batches.append(learning.batch))
-    budget = replace(ablations.budget_of("smoke"), language=0, join=0, batch=3)  # there are no lessons to draw for no steps
-    ablations.teach(ablations.Course(start, tmp_path, budget, [[]]), "full", 0, tmp_path / "out")
+    budget = replace(SMOKE.budget, language=0, join=0, batch=3)  # there are no lessons to draw for no steps
+    course = ablations.Course(start, tmp_path, replace(SMOKE, budget=budget), [[]])
+    ablations.teach(course, "full", 0, tmp_path / "out")
     assert batches == [3, 3, 3]
 
 
@@ -279,11 +284,10 @@ def test_variants_are_taught_asked_and_kept(
 ) -> None:
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(ablations, "TASKS", [task for task in TASKS if task.name in ("captions", "pictures")])
-    monkeypatch.setattr(train, "FURTHER", (bank.Lesson(1, (8,)),))
     start, out = begin(tmp_path / "start"), tmp_path / "out"
 
     def told(variants: Sequence[str], seeds: Sequence[int]) -> str:
-        assert ablations.run(out, start, variants, seeds, "smoke") == 0
+        assert ablations.run(out, start, variants, seeds, "smoke", LEAST) == 0
         return capsys.readouterr().out
 
     assert "| task | metric | window-1, 1 seed | separate, 1 seed | fps-4, 1 seed |" in told(
@@ -303,7 +307,7 @@ def test_variants_are_taught_asked_and_kept(
     with pytest.raises(ConfigError, match="was begun with"):
         ablations.run(out, start, ["full"], [0], "nano")
     with pytest.raises(ConfigError, match="was begun with"):
-        ablations.run(out, start, ["full"], [0], "smoke", {"join": 3})
+        ablations.run(out, start, ["full"], [0], "smoke", LEAST | {"join": 3})
     (start / train.ORACLE).unlink()
     with pytest.raises(WeightsError, match=f"{train.ORACLE} cannot be read"):
-        ablations.run(out, start, ["full"], [0], "smoke")
+        ablations.run(out, start, ["full"], [0], "smoke", LEAST)

@@ -155,6 +155,13 @@ def paper(name: str, width: int, layers: int, heads: int, mlp: int) -> ModelConf
 
 PRESETS = {
     "favor-nano": ModelConfig("favor-nano", llm=LlmConfig(rope_theta=500_000.0, look_back=108, converses=True)),
+    "favor-pico": ModelConfig(
+        "favor-pico",
+        AudioConfig(width=48, layers=2, heads=2, mels=40, stem=8, left_slices=2),
+        VisionConfig(image=64, width=64, stages=(32, 64, 96), colours=32, layers=1, heads=2),
+        FusionConfig(width=32, hidden=128, heads=4, causal_heads=2, mlp=256),
+        LlmConfig(width=128, layers=3, heads=2, mlp=256, rope_theta=500_000.0, look_back=108, converses=True),
+    ),
     "favor-7b": paper("favor-7b", 4096, 32, 32, 11_008),
     "favor-13b": paper("favor-13b", 5120, 40, 40, 13_824),
     "tiny": ModelConfig(

@@ -24,7 +24,8 @@ from favor_stream.model.favor import Fusion
 from favor_stream.records import SLICE_S
 from favor_stream.session import Session
 from favor_stream.training import fusion, language, train
-from favor_stream.training.budget import BUDGETS, Budget, budgeted
+from favor_stream.training.budget import Budget, budgeted
+from favor_stream.training.curriculum import CURRICULA, GENTLY, Curriculum
 from favor_stream.training.loop import Run, Stage, processor
 from favor_stream.training.variants import VARIANTS, ShownOracle
 
@@ -51,7 +52,7 @@ class Course:
 
     start: Path  # weights whose encoders stay as they are, and whose language model all begin with
     work: Path
-    budget: Budget
+    curriculum: Curriculum
     sorts: train.Sorts
 
 
@@ -82,7 +83,7 @@ def run(
     if missing := [(variant, seed) for variant, seed in every if not folder(out, variant, seed).joinpath(OUTCOME).exists()]:
         counts = sorted({VARIANTS[variant].pictures for variant, _ in missing})
         with processor():
-            courses = {count: prepared(start, out / "work", budget, count) for count in counts}
+            courses = {count: prepared(start, out / "work", replace(CURRICULA[preset], budget=budget), count) for count in counts}
         for variant, seed in missing:
             course = courses[VARIANTS[variant].pictures]
             with processor():
@@ -96,7 +97,7 @@ def run(
 
 def budget_of(preset: str) -> Budget:
     """For one variant: encoders stay as they are, and a Q-Former is taught for a third and an eighth of what is usual."""
-    further = BUDGETS[preset].further()
+    further = CURRICULA[preset].budget.further()
     return replace(further, sight=0, hearing=0, distil=math.ceil(further.distil / 3), join=math.ceil(further.join / 8))
 
 
@@ -104,7 +105,7 @@ def folder(out: Path, variant: str, seed: int) -> Path:
     return out / f"{variant}-{seed}"
 
 
-def prepared(start: Path, work: Path, budget: Budget, pictures: int) -> Course:
+def prepared(start: Path, work: Path, curriculum: Curriculum, pictures: int) -> Course:
     """The films that `start` was taught with last, with so many pictures in a slice, as its encoders give them.
 
     The encoders learn nothing here.
@@ -113,23 +114,23 @@ def prepared(start: Path, work: Path, budget: Budget, pictures: int) -> Course:
     learning = begun(start, work if pictures == 1 else work / f"{pictures}-pictures", "full", 0)
     config = learning.model.config
     learning.model.config = replace(config, fusion=replace(config.fusion, pictures=pictures))
-    sorts = train.teach_senses(learning, budget, seed, is_new=False)
-    return Course(start, work, budget, sorts)
+    sorts = train.teach_senses(learning, curriculum, seed, is_new=False)
+    return Course(start, work, curriculum, sorts)
 
 
 def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     """A new Q-Former, on the language model of the start once that has learned how this variant's memory is laid out."""
-    budget = course.budget
+    curriculum, budget = course.curriculum, course.curriculum.budget
     learning = replace(begun(course.start, course.work, variant, seed), batch=budget.batch)
     window, diversity = learning.model.config.fusion.slices_per_window, VARIANTS[variant].diversity
-    speaking = Stage(f"language-{window}-{seed}", budget.language, train.GENTLY)  # the same for all with such windows
+    speaking = Stage(f"language-{window}-{seed}", budget.language, GENTLY)  # the same for all with such windows
     distilling, joining = Stage(f"distil-{variant}-{seed}", budget.distil), Stage(f"join-{variant}-{seed}", budget.join)
-    language.speak(learning, speaking, train.lessons(learning, speaking, train.FURTHER, budget.samples, seed))
+    language.speak(learning, speaking, train.lessons(learning, speaking, curriculum.further, budget.samples, seed))
     torch.manual_seed(seed)
     learning.model.fusion = Fusion(learning.model.config)
     fusion.distil(learning.of("distil"), distilling, course.sorts, diversity)
     joint = learning.of("join")
-    rehearsal = train.lessons(joint, joining, train.REHEARSAL, budget.samples // 2, seed + 1)
+    rehearsal = train.lessons(joint, joining, curriculum.rehearsal, budget.samples // 2, seed + 1)
     fusion.join(joint, joining, course.sorts[0], course.sorts[1:], rehearsal, diversity)
     weights.save(out, learning.model, learning.tokenizer, {"variant": variant, "seed": seed, "budget": repr(budget)})
 

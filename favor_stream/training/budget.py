@@ -30,12 +30,6 @@ class Budget:
         return replace(self, **data, **senses, language=self.language // 10, distil=self.distil // 2, join=self.join // 2)
 
 
-BUDGETS = {
-    "nano": Budget(
-        2000, odd=2000, speech=14_000, samples=20_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500
-    ),
-    "smoke": Budget(16, odd=12, speech=24, samples=300, sight=2, hearing=10, language=10, distil=2, join=2),
-}
 NEEDED = {  # what steps of each stage are taught with
     "sight": ("clips",),
     "hearing": ("speech",),

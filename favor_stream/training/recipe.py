@@ -15,7 +15,8 @@ from favor_stream.config import WANTED, check_keys, read_toml
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.training import average, train
-from favor_stream.training.budget import BUDGETS, budgeted
+from favor_stream.training.budget import budgeted
+from favor_stream.training.curriculum import NANO
 
 OF_GOES = {"seed": int, "budget": dict, "start": str}  # what a step may say, and as what
 OF_MEANS = {"mean": list, "with_qformer": bool}
@@ -97,6 +98,6 @@ def read_step(name: str, table: object, before: Collection[str], origin: str) ->
 def check_budget(budget: Mapping[str, int], origin: str) -> None:
     """Raises ConfigError now for what would stop a step after hours."""
     try:
-        budgeted(BUDGETS["nano"], budget)
+        budgeted(NANO.budget, budget)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error

@@ -27,29 +27,17 @@ from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
 from favor_stream.training.ahead import beside
-from favor_stream.training.budget import BUDGETS, Budget, budgeted
+from favor_stream.training.budget import budgeted
+from favor_stream.training.curriculum import CURRICULA, Curriculum
 from favor_stream.training.loop import Run, Stage, cores, processor
 from favor_stream.training.oracle import Oracle
 from favor_stream.training.provenance import provenance
 from favor_stream.training.tokens import extended, train_tokenizer
 
 Sorts = list[list[fusion.Encoded]]  # clips of things with a name, of some without, and of speech alone
-GENTLY = 0.4  # of the usual rate, where weights are taught further
 HEADS_ALONE = 0.2  # of the steps of an encoder that is taught further: its heads are new, and would spoil it
 ORACLE = "oracle.safetensors"  # beside the weights, for those who teach them further
-SLICES, SPEECH_SLICES = 32, 16  # of a training clip
-# Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
-# in short memories is not yet found in those four times as long.
-SYLLABUS = (
-    bank.Lesson(400, (8,)),
-    bank.Lesson(1400, (16,), exercises=1.0),
-    bank.Lesson(2600, (16, 24, 32, 40)),
-    bank.Lesson(200, (16, 24, 32, 48, 80, 160)),
-    bank.Lesson(3400, (32, 40), exercises=0.25),
-)
-# Who can look things up has no more exercises: nobody asks so, and who has exercised long does not end an answer in time.
-FURTHER = tuple(replace(lesson, exercises=0.0) for lesson in SYLLABUS[2:])
-REHEARSAL = (bank.Lesson(1, (16, 32, 40), exercises=0.0),)
+SPEECH_SLICES = 16  # of a clip of speech alone
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
@@ -73,11 +61,12 @@ def run(
     an encoder with none stays as it is.
     """
     keep_memory()
-    budget, work = budgeted(BUDGETS[preset].further() if start else BUDGETS[preset], other or {}), out / "work"
+    curriculum, work = CURRICULA[preset], out / "work"
+    budget = budgeted(curriculum.budget.further() if start else curriculum.budget, other or {})
     before = weights.read_manifest(start) if start else {}
     begin(work, {"preset": preset, "seed": seed, "start": before.get("sha256"), "budget": repr(budget)})
     with processor():
-        learning = taught(budget, work, seed, start)
+        learning = taught(replace(curriculum, budget=budget), work, seed, start)
     facts = {"preset": preset, "seed": seed, "budget": repr(budget)}
     if start:
         facts["start"] = {name: fact for name, fact in before.items() if name != "config"}
@@ -85,31 +74,32 @@ def run(
     return 0
 
 
-def taught(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
+def taught(curriculum: Curriculum, work: Path, seed: int, start: Path | None) -> Run:
     """All stages, one after another; on a GPU language is taught beside the senses."""
-    learning = begun(budget, work, seed, start)
-    with beside(spoken, budget, work, seed, start):
-        sorts = teach_senses(learning, budget, seed, is_new=start is None)
-    teach_language(learning, budget, seed, is_new=start is None)
-    fusion.distil(learning.of("distil"), Stage("distil", budget.distil, GENTLY if start else 1.0), sorts)
-    joint, joining = learning.of("join"), Stage("join", budget.join)
-    rehearsal = lessons(joint, joining, REHEARSAL, math.ceil(budget.samples / 2), seed + 1)
+    learning, is_new = begun(curriculum, work, seed, start), start is None
+    with beside(spoken, curriculum, work, seed, start):
+        sorts = teach_senses(learning, curriculum, seed, is_new)
+    teach_language(learning, curriculum, seed, is_new)
+    fusion.distil(learning.of("distil"), curriculum.stage("distil", is_new), sorts)
+    joint, joining = learning.of("join"), curriculum.stage("join")
+    rehearsal = lessons(joint, joining, curriculum.rehearsal, math.ceil(curriculum.budget.samples / 2), seed + 1)
     fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal)
     return learning
 
 
-def begun(budget: Budget, work: Path, seed: int, start: Path | None) -> Run:
+def begun(curriculum: Curriculum, work: Path, seed: int, start: Path | None) -> Run:
     """What learns, before it has."""
     torch.manual_seed(seed)
-    model, tokenizer = further_model(start, seed) if start else new_model(seed)
-    return Run(model, oracle_of(model.config, tokenizer, start), tokenizer, work, np.random.default_rng(seed), budget.batch)
+    model, tokenizer = further_model(start, seed) if start else new_model(PRESETS[curriculum.model], seed)
+    rng, oracle = np.random.default_rng(seed), oracle_of(model.config, tokenizer, start)
+    return Run(model, oracle, tokenizer, work, rng, curriculum.budget.batch)
 
 
-def spoken(budget: Budget, work: Path, seed: int, start: Path | None) -> None:
+def spoken(curriculum: Curriculum, work: Path, seed: int, start: Path | None) -> None:
     """The stage that needs no films, alone: it is kept in `work`, and only loaded when its turn comes."""
     keep_memory()
     with processor():
-        teach_language(begun(budget, work, seed, start), budget, seed, is_new=start is None)
+        teach_language(begun(curriculum, work, seed, start), curriculum, seed, is_new=start is None)
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
@@ -127,8 +117,8 @@ def begin(work: Path, recipe: dict[str, Any]) -> None:
     path.write_text(json.dumps(recipe))
 
 
-def new_model(seed: int) -> tuple[Favor, Tokenizer]:
-    model = Favor(PRESETS["favor-nano"])
+def new_model(config: ModelConfig, seed: int) -> tuple[Favor, Tokenizer]:
+    model = Favor(config)
     # Llama's own 0.02 is lost beside the memory's tokens; questions then take long to find anything in it.
     nn.init.normal_(model.llm.model.embed_tokens.weight, std=0.1)
     vocabulary = model.config.llm.vocabulary
@@ -150,34 +140,31 @@ def oracle_of(config: ModelConfig, tokenizer: Tokenizer, start: Path | None) -> 
     return oracle
 
 
-def teach_senses(learning: Run, budget: Budget, seed: int, is_new: bool) -> Sorts:
+def teach_senses(learning: Run, curriculum: Curriculum, seed: int, is_new: bool) -> Sorts:
     """Make the data, teach both encoders, gently where they are not new, and encode all clips with them."""
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
-    pictures = learning.model.config.fusion.pictures
+    budget, slices, pictures = curriculum.budget, curriculum.slices, learning.model.config.fusion.pictures
     plans = (
-        bank.Plan(budget.clips, SLICES, seed + 1_000_000, DENSITIES, pictures, shares=SHARES),
-        bank.Plan(budget.odd, SLICES, seed + 3_000_000, DENSITIES, pictures, odd=ODD),
+        bank.Plan(budget.clips, slices, seed + 1_000_000, DENSITIES, pictures, shares=SHARES),
+        bank.Plan(budget.odd, slices, seed + 3_000_000, DENSITIES, pictures, odd=ODD),
         bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=0, shares=SPOKEN_SHARES),
     )
     for folder, plan in zip(folders, plans, strict=True):
         bank.make_clips(folder, plan, learning.tokenizer, cores())
     clips, odd, speech = (list(bank.shards(folder)) for folder in folders)
-    rate, heads_alone = (1.0, 0.0) if is_new else (GENTLY, HEADS_ALONE)
-    for name, steps, teach, data in (
-        ("sight", budget.sight, sight.see, clips + odd),
-        ("hearing", budget.hearing, hearing.hear, speech),
-    ):
-        if steps:
-            teach(learning.of(name), Stage(name, steps, rate), data, math.ceil(heads_alone * steps))
+    for name, teach, data in (("sight", sight.see, clips + odd), ("hearing", hearing.hear, speech)):
+        stage = curriculum.stage(name, is_new)
+        if stage.steps:
+            teach(learning.of(name), stage, data, 0 if is_new else math.ceil(HEADS_ALONE * stage.steps))
     learning.model.eval()
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
 
 
-def teach_language(learning: Run, budget: Budget, seed: int, is_new: bool) -> None:
+def teach_language(learning: Run, curriculum: Curriculum, seed: int, is_new: bool) -> None:
     """Teach the language model on the oracle's tokens, and the oracle with it."""
-    speaking, learning = Stage("language", budget.language, 1.0 if is_new else GENTLY), learning.of("language")
-    syllabus = SYLLABUS if is_new else FURTHER
-    language.speak(learning, speaking, lessons(learning, speaking, syllabus, budget.samples, seed))
+    learning, speaking = learning.of("language"), curriculum.stage("language", is_new)
+    chosen = curriculum.lessons if is_new else curriculum.further
+    language.speak(learning, speaking, lessons(learning, speaking, chosen, curriculum.budget.samples, seed))
 
 
 def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:

@@ -1,0 +1,62 @@
+"""What `train --preset smoke` makes: it has learned something, is gone on with where it stopped, and can be taught further."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from favor_stream.aveb import evaluation
+from favor_stream.aveb.answering import here
+from favor_stream.errors import ConfigError, WeightsError
+from favor_stream.model import weights
+from favor_stream.session import Session
+from favor_stream.training import train
+
+FEW = {"clips": 4, "odd": 2, "speech": 4, "samples": 100, "sight": 0, "hearing": 6, "language": 1, "distil": 1, "join": 1}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader")
+    folder = tmp_path_factory.mktemp("smoke")
+    assert train.run("smoke", folder) == 0
+    return folder
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_it_answers_about_unseen_pictures_better_than_chance(smoke: Path) -> None:
+    pytest.importorskip("jiwer")
+    answered = here([Session(*weights.load(smoke))], with_recent=False)
+    given = evaluation.measured(answered, evaluation.chosen(["captions", "pictures"]), 40, 1)
+    captions, pictures = evaluation.rows_of(given)
+    assert captions.low > captions.chance
+    assert pictures.score > pictures.chance
+
+
+@pytest.mark.alone
+def test_what_is_there_is_not_made_again(smoke: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = weights.fingerprint(smoke / weights.TENSORS)
+    assert train.run("smoke", smoke) == 0
+    assert "join" not in capsys.readouterr().out
+    assert weights.fingerprint(smoke / weights.TENSORS) == before
+    with pytest.raises(ConfigError, match="was begun with"):
+        train.run("smoke", smoke, seed=1)
+    assert (smoke / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.alone
+def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(smoke: Path, tmp_path: Path) -> None:
+    out = tmp_path / "further"
+    assert train.run("smoke", out, start=smoke, other=FEW) == 0
+    before, after = weights.load(smoke)[0], weights.load(out)[0]
+    for part, is_kept in {"vision": True, "audio": False, "fusion": False, "llm": False}.items():
+        pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs) == is_kept
+    with pytest.raises(ConfigError, match="was begun with"):
+        train.run("smoke", out, other=FEW)
+    (out / train.ORACLE).unlink()
+    with pytest.raises(WeightsError, match=f"{train.ORACLE} cannot be read"):
+        train.run("smoke", tmp_path / "on", start=out, other=FEW)
