@@ -139,13 +139,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     evaluate.add_argument(
         "--html", type=Path, metavar="FILE", help="a page too, with confusions and the films of the worst cases"
     )
-    evaluate.add_argument(
-        "--workers",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="processes that answer, a thread each (%(default)s, of all threads)",
-    )
+    evaluate.add_argument("--workers", type=_count, default=1, metavar="N", help="processes of a thread each (1, of all threads)")
     evaluate.add_argument("--set", metavar="NAME", help="a real set instead, such as librispeech; --folder says where it lies")
     evaluate.add_argument("--folder", type=Path, metavar="DIR", help="a real set as it was published, unpacked")
     _add_json(evaluate)

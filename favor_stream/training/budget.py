@@ -12,7 +12,7 @@ from favor_stream.errors import ConfigError
 class Budget:
     """Clips and samples that are made, and steps of the optimiser."""
 
-    clips: int  # of 16 s, with pictures and sound
+    clips: int  # films, with pictures and sound
     odd: int  # the same, with things that have no name
     speech: int  # of 8 s, sound alone, dense with speech
     samples: int  # symbolic, of each lesson

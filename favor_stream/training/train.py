@@ -82,8 +82,7 @@ def taught(curriculum: Curriculum, work: Path, seed: int, start: Path | None) ->
     teach_language(learning, curriculum, seed, is_new)
     fusion.distil(learning.of("distil"), curriculum.stage("distil", is_new), sorts)
     joint, joining = learning.of("join"), curriculum.stage("join")
-    rehearsal = lessons(joint, joining, curriculum.rehearsal, math.ceil(curriculum.budget.samples / 2), seed + 1)
-    fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal)
+    fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal(joint, joining, curriculum, seed))
     return learning
 
 
@@ -186,6 +185,11 @@ def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], coun
     whole = sum(lesson.share for lesson in syllabus)
     shares = (math.ceil(stage.steps * lesson.share / whole) for lesson in syllabus)
     return language.Lessons(learning, list(zip(shares, samples, strict=True)))
+
+
+def rehearsal(learning: Run, stage: Stage, curriculum: Curriculum, seed: int) -> language.Lessons:
+    """What a language model goes on with while it learns together with the Q-Former."""
+    return lessons(learning, stage, curriculum.rehearsal, math.ceil(curriculum.budget.samples / 2), seed + 1)
 
 
 def keep_memory() -> None:
