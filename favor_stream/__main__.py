@@ -179,12 +179,12 @@ def _eval(arguments: argparse.Namespace, config: Config) -> int:
         return run(config, arguments.set, arguments.folder, arguments.limit, arguments.json)
     tasks = arguments.tasks.split(",") if arguments.tasks else None
     alone = {watching.TASK: watching.run, remembering.TASK: remembering.run}  # with a table of their own
+    if arguments.workers > 1 and alone.keys() & set(tasks or ()):
+        raise ConfigError("watches and memory are asked of one long stream: expected --workers 1")
     asked = [task for task in tasks if task not in alone] if tasks else None
     if asked is None or asked:
         given = arguments.limit, arguments.seed, arguments.json, arguments.beside, arguments.html, arguments.workers
         evaluation.run(config, asked, *given)
-    elif arguments.workers > 1:
-        raise ConfigError("watches and memory are asked of one long stream: expected --workers 1")
     for task in tasks or ():
         if task in alone:
             alone[task](config, arguments.limit, arguments.seed, arguments.json)

@@ -104,6 +104,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["eval", "--html", "nowhere/report.html"], "nowhere"),
         (["eval", "--workers", "0"], "positive"),
         (["eval", "--tasks", "watches", "--workers", "2"], "expected --workers 1"),
+        (["eval", "--tasks", "films,memory", "--workers", "2"], "expected --workers 1"),
         (["train", "--preset", "giant"], "giant"),
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),

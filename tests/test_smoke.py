@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from favor_stream.errors import ConfigError, WeightsError
 from favor_stream.model import weights
 from favor_stream.session import Session
 from favor_stream.training import train
+from favor_stream.training.curriculum import SMOKE
 
 FEW = {"clips": 4, "odd": 2, "speech": 4, "samples": 100, "sight": 0, "hearing": 6, "language": 1, "distil": 1, "join": 1}
 
@@ -38,6 +40,7 @@ def test_it_answers_about_unseen_pictures_better_than_chance(smoke: Path) -> Non
 
 @pytest.mark.alone
 def test_what_is_there_is_not_made_again(smoke: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f'"stage": "join", "step": {SMOKE.budget.join},' in (smoke / "work" / "curves.jsonl").read_text()
     before = weights.fingerprint(smoke / weights.TENSORS)
     assert train.run("smoke", smoke) == 0
     assert "join" not in capsys.readouterr().out
@@ -49,8 +52,17 @@ def test_what_is_there_is_not_made_again(smoke: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.alone
 def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(smoke: Path, tmp_path: Path) -> None:
+    """The clips that they were taught with are as good for that."""
     out = tmp_path / "further"
+    made_ns = dict[Path, int]()
+    for path in (smoke / "work").glob("*/000000.*"):  # the first clips of each sort
+        copy = out / path.relative_to(smoke)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        made_ns[copy] = copy.stat().st_mtime_ns
     assert train.run("smoke", out, start=smoke, other=FEW) == 0
+    assert {path: path.stat().st_mtime_ns for path in made_ns} == made_ns
+    assert len(made_ns) == 9
     before, after = weights.load(smoke)[0], weights.load(out)[0]
     for part, is_kept in {"vision": True, "audio": False, "fusion": False, "llm": False}.items():
         pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
-from multiprocessing import get_context
 
 from favor_stream.aveb.questions import Question
 from favor_stream.aveb.staged import Scene
+from favor_stream.aveb.workers import processes
 from favor_stream.config import Config
 from favor_stream.records import SLICE_S, Slice
 from favor_stream.session import Session, load_session
@@ -67,8 +66,7 @@ def answering(configs: Sequence[Config], workers: int) -> Iterator[Answerer]:
     if workers == 1:
         yield here(sessions)
         return
-    # None is forked from this process, whose other threads may hold a lock at that moment.
-    with ProcessPoolExecutor(workers, get_context("forkserver"), prepare, (configs,)) as pool:
+    with processes(workers, prepare, configs) as pool:
         yield partial(pool.map, reply)
 
 

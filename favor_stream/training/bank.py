@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from favor_stream.aveb.script import Script, Split
 from favor_stream.aveb.soundtrack import soundtrack
 from favor_stream.aveb.staged import Scene
 from favor_stream.aveb.view import view
+from favor_stream.aveb.workers import processes
 from favor_stream.records import SLICE_S
 from favor_stream.training import labels
 
@@ -57,11 +56,6 @@ class Plan:
 
 
 SHARES = np.array([setting.share for setting in SETTINGS.values()]) / sum(setting.share for setting in SETTINGS.values())
-
-
-def processes(workers: int) -> ProcessPoolExecutor:
-    """Workers that are not forked from this process, whose other threads may hold a lock at that moment."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
 
 
 def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> None:
