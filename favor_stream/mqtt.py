@@ -236,15 +236,15 @@ class Mqtt:
             self._something.clear()
             while self._untold:
                 topic, state = next(iter(self._untold.items()))
-                await client.publish(topic, state, qos=1, retain=not topic.endswith("/stats"))
+                await publish(client, topic, state, retain=not topic.endswith("/stats"))
                 if self._untold.get(topic) is state:
                     del self._untold[topic]
             while self._replies:
                 asked, answer = self._replies.popleft()
-                await client.publish(asked.reply_to, answer, qos=1, properties=properties(CorrelationData=asked.correlation))
+                await publish(client, asked.reply_to, answer, properties=properties(CorrelationData=asked.correlation))
             if message := await asyncio.to_thread(self._outbox.first):
                 expiry = properties(MessageExpiryInterval=EXPIRY_S) if self._broker.protocol == "5" else None
-                await client.publish(message.topic, message.payload, qos=1, properties=expiry)
+                await publish(client, message.topic, message.payload, properties=expiry)
                 await asyncio.to_thread(self._outbox.done, message)
             elif not self._untold:
                 await self._something.wait()
@@ -326,6 +326,14 @@ def connected(broker: Broker, will: aiomqtt.Will | None = None) -> aiomqtt.Clien
         will=will,
         timeout=10,
     )
+
+
+async def publish(client: aiomqtt.Client, topic: str, payload: bytes, **settings: Any) -> None:
+    """Until the broker has acknowledged it. Raises MqttError."""
+    await client.publish(topic, payload, qos=1, **settings)
+    task = asyncio.current_task()
+    if task and task.cancelling():  # before Python 3.12 its `wait_for` loses a cancellation that comes as it ends
+        raise asyncio.CancelledError
 
 
 def tls(broker: Broker) -> ssl.SSLContext | None:

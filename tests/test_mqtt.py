@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -393,6 +393,33 @@ def test_command_that_cannot_be_obeyed_is_one_error_and_the_agent_goes_on(
     error, answer = asyncio.run(run())
     assert complaint in error
     assert answer is not None
+
+
+@pytest.mark.parametrize("turns", range(3))
+def test_stop_that_comes_as_the_broker_acknowledges_is_no_wait(
+    server: Mosquitto, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """`turns`: of the loop, between the acknowledgement and the stop. Python 3.11 loses a cancellation at one of them."""
+    acknowledge = aiomqtt.Client._on_publish
+    stops: list[Callable[[], object]] = []
+
+    def and_stop(client: aiomqtt.Client, *args: Any) -> None:
+        acknowledge(client, *args)
+        if stops and client.identifier.startswith("favor_porch"):
+            after(turns, stops.pop())
+
+    def after(turns: int, stop: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(after, turns - 1, stop) if turns else stop()
+
+    async def run() -> None:
+        async with asyncio.timeout(40), Agent(PICTURES, config=config, perceive_every=0) as agent:
+            running = asyncio.create_task(Mqtt(agent, on(server), tmp_path).run())
+            stops.append(running.cancel)
+            _, unended = await asyncio.wait({running}, timeout=20)
+            assert not unended
+
+    monkeypatch.setattr(aiomqtt.Client, "_on_publish", and_stop)
+    asyncio.run(run())
 
 
 def test_command_that_was_left_lying_about_is_ignored(server: Mosquitto, config: Config, tmp_path: Path) -> None:
