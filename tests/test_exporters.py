@@ -85,6 +85,16 @@ def test_a_graph_of_any_batch_runs_one_stream_and_five(name: str, exported: Grap
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(17, 20), (24, 40), (90, 50), (31, 300)])
+def test_graph_of_any_size_sees_what_torch_sees_in_small_pictures_and_large(size: tuple[int, int], exported: Graphs) -> None:
+    """Small: than the 32 by 32 that the encoder looks at."""
+    pictures = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        wanted = exported.part("vision")(pictures)[0]
+    seen = exported.open("vision", Choice("onnxruntime")).run({"pictures": pictures})["seen"]
+    torch.testing.assert_close(seen, wanted, atol=1e-4, rtol=1e-3)
+
+
 def test_pictures_of_another_size_go_through_the_graph_of_any_size(folder: Path, exported: Graphs) -> None:
     model, _ = weights.load(folder)
     opened = {name: exported.open(name, Choice("onnxruntime")) for name in exported.names}

@@ -60,7 +60,7 @@ def shrunk(rows: Tensor, length: int, side: int, kernel: Kernel) -> Tensor:
 def sampling(length: int, side: int, kernel: Kernel) -> Tensor:
     """How much each of `length` pixels counts for each of `side`: [side, length], rows of sum 1."""
     step = length / side
-    reach = max(step, 1.0)
+    reach = torch.sym_max(step, 1.0)  # `max` would decide for a free axis, once for all its lengths
     centre = (torch.arange(side) + 0.5) * step
     weights = kernel.weight(((torch.arange(length) + 0.5) - centre[:, None]).abs() / reach)
     return weights / weights.sum(1, keepdim=True)
