@@ -182,7 +182,7 @@ def _add_making(verbs: _Verbs) -> None:
     train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
     train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
     _add_budget(train)
-    train.add_argument("--recipe", type=Path, metavar="FILE", help="several such goes and means of them, with seeds and budgets")
+    train.add_argument("--recipe", type=Path, metavar="FILE", help="several such runs and means of them, with seeds and budgets")
 
     average = _added(
         verbs, "average", "the mean of weights that were taught further", "favor-stream average before further --out weights"

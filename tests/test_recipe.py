@@ -33,9 +33,9 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_recipe_of_the_shipped_weights_is_what_their_manifest_tells() -> None:
-    goes = [step for step in recipe.read(SHIPPED) if not step.mean]
+    runs = [step for step in recipe.read(SHIPPED) if not step.mean]
     facts = weights.read_manifest(SHIPPED.parent)
-    for step in reversed(goes):
+    for step in reversed(runs):
         asked = repr(budgeted(NANO.budget, step.budget)).replace(", batch=1)", ")")
         if "revision" in facts:  # earlier ones told their budgets less exactly
             assert (step.seed, asked) == (facts["seed"], facts["budget"].replace(", batch=1)", ")")), step.name

@@ -25,13 +25,13 @@ WRITTEN = WANTED | {dict: "a table such as { join = 300 }", list: 'a list such a
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A go of training, or the mean of what earlier steps made."""
+    """A run of training, or the mean of what earlier steps made."""
 
     name: str
     seed: int = 0
     budget: dict[str, int] = field(default_factory=dict)  # as in `train.run`
     start: str | None = None  # the step whose weights are taught further; None: those of the step before
-    mean: Sequence[str] = ()  # of these steps' weights; none: a go of training
+    mean: Sequence[str] = ()  # of these steps' weights; none: a run of training
     with_qformer: bool = False  # as in `average.run`
 
 
