@@ -43,30 +43,30 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_asking(verbs: _Verbs) -> None:
-    _added(verbs, "demo", "a film is watched and asked about", "favor-stream demo")
+    _added(verbs, "demo", "play a short film and ask three questions about it", "favor-stream demo")
 
-    ask = _added(verbs, "ask", "see a source to its end, then answer", "favor-stream ask film.mp4 'what was said?' --at 12.5")
+    ask = _added(verbs, "ask", "play a source to its end, then answer", "favor-stream ask film.mp4 'what was said?' --at 12.5")
     ask.add_argument("source", metavar="SOURCE", help=SOURCES)
-    ask.add_argument("question", metavar="QUESTION", nargs="+", help="several are asked of one memory")
-    ask.add_argument("--at", type=_seconds, default=math.inf, metavar="SECONDS", help="answer at this time of the stream")
-    ask.add_argument("--realtime", action="store_true", help="see a film at its own speed, not as fast as possible")
-    _add_json(ask, "one object a line: question, text, heard_until_s, first_token_s, total_s")
+    ask.add_argument("question", metavar="QUESTION", nargs="+", help="one or several, asked of one memory")
+    ask.add_argument("--at", type=_seconds, default=math.inf, metavar="SECONDS", help="answer as of this time of the stream")
+    ask.add_argument("--realtime", action="store_true", help="play a film at its own speed, not as fast as possible")
+    _add_json(ask, "one object per line: question, text, heard_until_s, first_token_s, total_s")
 
     live = _added(verbs, "live", "watch a stream and ask at any time", "favor-stream live camera microphone")
     live.add_argument("source", metavar="SOURCE", nargs="+", help=SOURCES)
     _add_watching(live)
     live.add_argument(
-        "--mqtt", metavar="URL", help=f"tell a broker too: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
+        "--mqtt", metavar="URL", help=f"publish to a broker: mqtt://HOST, mqtts://HOST, or {EMBEDDED}: one of its own"
     )
     live.add_argument("--metrics", type=_count, metavar="PORT", help="serve figures to Prometheus at this port of this machine")
-    live.add_argument("--svg", type=Path, metavar="FILE", help="when it ends, write the view to this file")
-    _add_json(live, "one object a line for each event and each answer, and no view")
+    live.add_argument("--svg", type=Path, metavar="FILE", help="write the last view to this file")
+    _add_json(live, "one object per line for each event and each answer, and no view")
     _add_keeping(live)
 
-    serve = _added(verbs, "serve", "a page in the browser to watch and ask in", "favor-stream serve camera microphone")
+    serve = _added(verbs, "serve", "serve a page in the browser to watch and ask in", "favor-stream serve camera microphone")
     serve.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; none: what the browser's own camera brings")
     serve.add_argument("--demo", action="store_true", help="the film of favor-stream demo, in place of a source")
-    serve.add_argument("--no-journal", action="store_true", help="write down nothing: the past cannot be asked about")
+    serve.add_argument("--no-journal", action="store_true", help="keep no journal: the past cannot be asked about")
     serve.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve https:// with this certificate (PEM)")
     serve.add_argument("--tls-key", type=Path, metavar="FILE", help="and its key")
     _add_watching(serve)
@@ -76,28 +76,24 @@ def _add_asking(verbs: _Verbs) -> None:
     _add_robot(verbs)
 
     replay = _added(
-        verbs, "replay", "what happens in a recording, as JSON", "favor-stream replay drive.mcap --watch 'a bell sounds'"
+        verbs, "replay", "print what happens in a recording, as JSON", "favor-stream replay drive.mcap --watch 'a bell sounds'"
     )
-    replay.add_argument(
-        "source", metavar="SOURCE", nargs="+", help="a bag (of its own times), or a film (of the times of its replay)"
-    )
+    replay.add_argument("source", metavar="SOURCE", nargs="+", help="a bag (timed by its own stamps), or a film (by its replay)")
     _add_watching(replay)
     _add_keeping(replay)
 
-    events = _added(verbs, "events", "print what agents tell a broker", "favor-stream events --mqtt mqtt://localhost")
+    events = _added(verbs, "events", "print what agents publish to a broker", "favor-stream events --mqtt mqtt://localhost")
     events.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
-    _add_json(events, "whole payloads, one a line")
+    _add_json(events, "whole payloads, one per line")
 
-    broker = _added(verbs, "mqtt", "take a device off a broker", "favor-stream mqtt remove --mqtt mqtt://localhost")
+    broker = _added(verbs, "mqtt", "remove a device from a broker", "favor-stream mqtt remove --mqtt mqtt://localhost")
     broker.add_argument("what", choices=("remove",), help="forget all that the device of --config left on its broker")
     broker.add_argument("--mqtt", metavar="URL", help="the broker (mqtt://localhost, or that of --config)")
 
 
 def _add_robot(verbs: _Verbs) -> None:
-    robot = _added(
-        verbs, "robot", "a node among those of ROS 2", "favor-stream robot --pictures /camera/image_raw --sound /audio"
-    )
-    robot.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; besides what comes by topics")
+    robot = _added(verbs, "robot", "run as a node of ROS 2", "favor-stream robot --pictures /camera/image_raw --sound /audio")
+    robot.add_argument("source", metavar="SOURCE", nargs="*", help=f"{SOURCES}; besides the topics")
     robot.add_argument("--pictures", metavar="TOPIC", help="of sensor_msgs Image, or CompressedImage if it ends in compressed")
     robot.add_argument("--sound", metavar="TOPIC", help="of either package that is called audio_common_msgs")
     robot.add_argument("--wire", choices=("auto", "zenoh", "dds", "rclpy"), help="(auto: rclpy where there is ROS, else zenoh)")
@@ -106,7 +102,7 @@ def _add_robot(verbs: _Verbs) -> None:
     robot.add_argument("--name", dest="node", help="of the node (favor)")
     robot.add_argument("--namespace", metavar="NAME", help="(/)")
     robot.add_argument("--remap", action="append", default=[], metavar="A:=B", help="another name for a topic or service")
-    robot.add_argument("--sim-time", dest="use_sim_time", action="store_true", default=None, help="time is what /clock tells")
+    robot.add_argument("--sim-time", dest="use_sim_time", action="store_true", default=None, help="take the time from /clock")
     robot.add_argument(
         "--managed", dest="is_managed", action="store_true", default=None, help="wait to be configured and activated"
     )
@@ -116,18 +112,25 @@ def _add_robot(verbs: _Verbs) -> None:
 
 
 def _add_keeping(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--record", type=Path, metavar="FILE", help="keep all of it as MCAP, for Foxglove and to replay")
-    verb.add_argument("--rerun", metavar="WHERE", help="show it in Rerun: spawn, FILE.rrd or a viewer's address")
+    verb.add_argument("--record", type=Path, metavar="FILE", help="record all of it as MCAP, for Foxglove and replay")
+    verb.add_argument("--rerun", metavar="WHERE", help="show all of it in Rerun: spawn, FILE.rrd or a viewer's address")
 
 
 def _add_watching(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--watch", action="append", default=[], metavar="TEXT", help="tell when this happens: 'a bell sounds'")
-    verb.add_argument("--voice", action="store_true", help="answer questions that are spoken")
+    verb.add_argument(
+        "--watch", action="append", default=[], metavar="TEXT", help="send an event when this happens: 'a bell sounds'"
+    )
+    verb.add_argument("--voice", action="store_true", help="answer spoken questions")
     verb.add_argument("--evidence", type=Path, metavar="DIR", help="keep a snapshot and a clip of what watches saw")
 
 
 def _add_measuring(verbs: _Verbs) -> None:
-    evaluate = _added(verbs, "eval", "questions on films never trained on", "favor-stream eval --tasks speech,films --limit 50")
+    evaluate = _added(
+        verbs,
+        "eval",
+        "ask about films never trained on, and print the scores",
+        "favor-stream eval --tasks speech,films --limit 50",
+    )
     evaluate.add_argument(
         "--tasks", metavar="A,B", help="only these tasks; `watches`: N minutes of watching; `memory`: N films asked about later"
     )
@@ -137,28 +140,30 @@ def _add_measuring(verbs: _Verbs) -> None:
         "--beside", type=Path, nargs="+", default=[], metavar="DIR", help="other weights, or engines such as torch"
     )
     evaluate.add_argument(
-        "--html", type=Path, metavar="FILE", help="a page too, with confusions and the films of the worst cases"
+        "--html", type=Path, metavar="FILE", help="also write a page with confusions and films of the worst cases"
     )
-    evaluate.add_argument("--workers", type=_count, default=1, metavar="N", help="processes of a thread each (1, of all threads)")
-    evaluate.add_argument("--set", metavar="NAME", help="a real set instead, such as librispeech; --folder says where it lies")
-    evaluate.add_argument("--folder", type=Path, metavar="DIR", help="a real set as it was published, unpacked")
+    evaluate.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes, each with one thread (1, with all threads)"
+    )
+    evaluate.add_argument("--set", metavar="NAME", help="a published data set instead, such as librispeech, in --folder")
+    evaluate.add_argument("--folder", type=Path, metavar="DIR", help="the data set as it was published, unpacked")
     _add_json(evaluate)
 
-    watch = _added(verbs, "watch", "how watches should be set", "favor-stream watch calibrate --minutes 30")
-    watch.add_argument("what", choices=("calibrate",), help="hits against false alarms, for many thresholds")
+    watch = _added(verbs, "watch", "measure hits and false alarms of watches", "favor-stream watch calibrate --minutes 30")
+    watch.add_argument("what", choices=("calibrate",), help="for many thresholds")
     watch.add_argument("--minutes", type=_count, default=30, metavar="N", help="of films never trained on (%(default)s)")
     watch.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
     watch.add_argument("--film", metavar="SOURCE", help="one of your own instead, with the watches of --config")
     watch.add_argument("--truth", type=Path, metavar="FILE", help='JSON of when each was there: {"door": [[3.5, 6.0]]}')
     watch.add_argument("--plot", type=Path, metavar="FILE", help="draw them into this file")
 
-    bench = _added(verbs, "bench", "what a second of stream and an answer cost here", "favor-stream bench --quick")
+    bench = _added(verbs, "bench", "measure what a second of stream and an answer cost here", "favor-stream bench --quick")
     bench.add_argument("--quick", action="store_true", help="shorter streams, rougher figures")
-    bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only what so many cost, against one")
+    bench.add_argument("--watches", type=_counts, default=(), metavar="1,8,32", help="only the cost of so many, against one")
     bench.add_argument("--device", choices=DEVICES, help="(that of --config)")
     bench.add_argument("--preset", metavar="P", help="with --random: another size, for speed alone")
     bench.add_argument("--random", action="store_true", help="random weights")
-    bench.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures too")
+    bench.add_argument("--html", type=Path, metavar="FILE", help="also write a page with pictures")
     _add_json(bench)
 
     tune = _added(verbs, "tune", "find the fastest engine for each part of the model here", "favor-stream tune --explain")
@@ -166,7 +171,7 @@ def _add_measuring(verbs: _Verbs) -> None:
     tune.add_argument("--size", type=_size, default=(640, 480), metavar="WxH", help="of the camera's pictures (640x480)")
     tune.add_argument("--explain", action="store_true", help="print everything that was tried")
 
-    doctor = _added(verbs, "doctor", "what this machine has and what it lacks", "favor-stream doctor --json")
+    doctor = _added(verbs, "doctor", "list what this machine has and what it lacks", "favor-stream doctor --json")
     _add_json(doctor)
 
 
@@ -176,23 +181,36 @@ def _add_budget(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_making(verbs: _Verbs) -> None:
-    train = _added(verbs, "train", "make the weights anew; goes on where it stopped", "favor-stream train --preset smoke --out w")
-    train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: minutes, to see that it works")
+    train = _added(
+        verbs,
+        "train",
+        "train weights, from nothing or further; resumes where it stopped",
+        "favor-stream train --preset smoke --out w",
+    )
+    train.add_argument("--preset", choices=("nano", "smoke"), default="nano", help="smoke: a small model, in minutes")
     train.add_argument("--out", type=Path, default=Path("favor-nano"), metavar="DIR", help="the weights folder (%(default)s)")
     train.add_argument("--seed", type=_number, default=0, metavar="N", help="(%(default)s)")
-    train.add_argument("--start", type=Path, metavar="DIR", help="teach these weights further, instead of new ones")
+    train.add_argument("--start", type=Path, metavar="DIR", help="train these weights further, instead of new ones")
     _add_budget(train)
     train.add_argument("--recipe", type=Path, metavar="FILE", help="several such runs and means of them, with seeds and budgets")
 
     average = _added(
-        verbs, "average", "the mean of weights that were taught further", "favor-stream average before further --out weights"
+        verbs,
+        "average",
+        "average weights that were trained one from another",
+        "favor-stream average before further --out weights",
     )
-    average.add_argument("weights", type=Path, nargs="+", metavar="DIR", help="of one line of training; the last has the senses")
-    average.add_argument("--with-qformer", action="store_true", help="the mean of their Q-Formers too; all have the same senses")
+    average.add_argument(
+        "weights", type=Path, nargs="+", metavar="DIR", help="of one line of training; the last gives the encoders"
+    )
+    average.add_argument("--with-qformer", action="store_true", help="average their Q-Formers too; all have the same encoders")
     average.add_argument("--out", type=Path, required=True, metavar="DIR", help="the weights folder")
 
     ablate = _added(
-        verbs, "ablate", "what each of FAVOR's ideas is worth", "favor-stream ablate --variants full,without-causal --seeds 0,1"
+        verbs,
+        "ablate",
+        "measure what each of FAVOR's ideas is worth",
+        "favor-stream ablate --variants full,without-causal --seeds 0,1",
     )
     ablate.add_argument("--variants", type=_names, default=(), metavar="A,B", help="only these (all)")
     ablate.add_argument("--seeds", type=_numbers, default=(0,), metavar="0,1", help="each variant once with each (0)")
@@ -202,10 +220,12 @@ def _add_making(verbs: _Verbs) -> None:
     ablate.add_argument("--start", type=Path, metavar="DIR", help="weights that all begin with (the shipped ones)")
     ablate.add_argument("--out", type=Path, default=Path("ablations"), metavar="DIR", help="where they are kept (%(default)s)")
 
-    world = _added(verbs, "world", "film the generated world, with its truth", "favor-stream world --seed 7 --out clip.mp4")
+    world = _added(
+        verbs, "world", "write a film of the generated world, with its ground truth", "favor-stream world --seed 7 --out clip.mp4"
+    )
     world.add_argument("--seed", type=_number, required=True, metavar="N", help="equal seeds make equal films")
     world.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the film; its truth is written beside it as .json"
+        "--out", type=Path, required=True, metavar="FILE", help="the film; its ground truth is written beside it as .json"
     )
     world.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="(%(default)s)")
     world.add_argument(
