@@ -60,7 +60,7 @@ class Stages(Protocol):
         ...
 
     def told(self, attended: Tensor, rows: Sequence[int]) -> Told:
-        """From the attention of the last layer to the words."""
+        """From the attention [1, rows, heads * D] of the last layer, for these rows alone, to their words."""
         ...
 
 
@@ -81,14 +81,16 @@ class Passes:
         embeddings = torch.cat([each.embeddings.to(model.device, model.dtype) for each in due])[None]
         positions = torch.cat([_positions(each) for each in due], 1)
         stages, masks = self._stages(embeddings, positions), [_mask(model, each) for each in due]
-        attended = None
+        attended, last = None, len(model.model.layers) - 1
         for number, layer in enumerate(model.model.layers):
             turned = stages.stage(number, attended)
-            attended = torch.cat(list(self._attended(layer.self_attn, number, turned, due, masks)), 1)
-        assert attended is not None, "a model has layers"
+            seen = list(self._attended(layer.self_attn, number, turned, due, masks, is_last=number == last))
+            attended = torch.cat(seen, 1) if seen else None
+        if attended is None:
+            return [_nothing(model)] * len(due)
         starts = accumulate((each.tokens for each in due), initial=0)
         rows = [start + row % each.tokens for start, each in zip(starts, due, strict=False) for row in each.rows]
-        return _shared(stages.told(attended, rows), due) if rows else [_nothing(model)] * len(due)
+        return _shared(stages.told(attended, rows), due)
 
     def _stages(self, embeddings: Tensor, positions: Tensor) -> Stages:
         tokens = embeddings.shape[1]
@@ -98,15 +100,25 @@ class Passes:
         return Direct(self.model, embeddings, positions)
 
     def _attended(
-        self, module: nn.Module, number: int, turned: Turned, due: Sequence[Read], masks: Sequence[Tensor | None]
+        self,
+        module: nn.Module,
+        number: int,
+        turned: Turned,
+        due: Sequence[Read],
+        masks: Sequence[Tensor | None],
+        is_last: bool,
     ) -> Iterator[Tensor]:
-        """One layer's attention, viewer by viewer."""
+        """One layer's attention, viewer by viewer. Of the last nothing is read but the wanted rows."""
         start = 0
         for each, mask in zip(due, masks, strict=True):
             query, key, value = (part[:, :, start : start + each.tokens] for part in turned)
             keys, values = each.cache.update(key, value, number)
-            seen, _ = self._attend(module, query, keys, values, mask, scaling=module.scaling)
-            yield seen.flatten(2)
+            if is_last:
+                wanted = list(each.rows)
+                query, mask = query[:, :, wanted], mask if mask is None else mask[:, :, wanted]
+            if query.shape[2]:
+                seen, _ = self._attend(module, query, keys, values, mask, scaling=module.scaling)
+                yield seen.flatten(2)
             start += each.tokens
 
 
@@ -123,8 +135,8 @@ class Direct:
         return _before(self._model, number, self._hidden, self._turn)
 
     def told(self, attended: Tensor, rows: Sequence[int]) -> Told:
-        hidden = _behind(self._model, len(self._model.model.layers) - 1, self._hidden, attended)
-        return _words(self._model, hidden[0, rows])
+        hidden = _behind(self._model, len(self._model.model.layers) - 1, self._hidden[:, rows], attended)
+        return _words(self._model, hidden[0])
 
 
 class Captured:
@@ -174,7 +186,7 @@ class Captured:
         return turned
 
     def told(self, attended: Tensor, rows: Sequence[int]) -> Told:
-        self._take(attended)
+        self._attended[:, rows] = attended
         self._close()
         return Told(self._told.logits[rows], self._told.best[rows])
 

@@ -23,12 +23,13 @@ from favor_stream.cache import Room
 from favor_stream.config import SHIPPED, Config
 from favor_stream.encoder import Encoder, TorchEncoder, load_encoders
 from favor_stream.errors import ConfigError, DeviceError
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Llm
 from favor_stream.model import weights
 from favor_stream.model.favor import Favor
 from favor_stream.model.rounded import round_linears
 from favor_stream.passes import Passes, Plan, Read, alone
 from favor_stream.records import SLICE_S, Perceived, Slice, Turn
+from favor_stream.words import Prompt
 
 QUESTION_TOKENS = 448  # for the longest question and the open window; the answer is extra
 SPARE = 0.9  # of a GPU's memory for weights, and of what this process may have for all

@@ -18,7 +18,7 @@ FLOORS = [
     {"sample", "ros"},
     {"outlets"},
     {"config", "ring", "feed", "journal", "when", "reply"},
-    {"clip", "cache", "form", "model", "aveb.lexicon", "aveb.script", "board", "watchdog"},
+    {"clip", "cache", "form", "trees", "words", "model", "aveb.lexicon", "aveb.script", "board", "watchdog"},
     {"capture", "graphs", "passes"},
     {"encoder", "llm"},
     {"session", "intake"},

@@ -16,7 +16,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from favor_stream.cache import Room, Segment
 from favor_stream.errors import ConfigError
-from favor_stream.llm import Llm, Prompt, _Text, trees
+from favor_stream.llm import Llm
+from favor_stream.trees import trees
+from favor_stream.words import Prompt, Text
 
 D = 64
 TOLERANCE = 1e-5  # float32, absolute, on probabilities
@@ -314,7 +316,7 @@ def test_spaces_survive_a_tokenizer_that_drops_the_first_one() -> None:
     tokenizer = Tokenizer(models.WordLevel({"\u2581a": 0, "\u2581dog": 1, "\u2581barks": 2}))
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.add_special_tokens(["<Img>"])  # 3
-    text, spoken = _Text(tokenizer), [0, 1, 3, 2, 1]
+    text, spoken = Text(tokenizer), [0, 1, 3, 2, 1]
     pieces = [text.piece(spoken[:count]) for count in range(1, 6)]
     assert [*pieces, text.piece(spoken, is_last=True)] == ["a", " dog", "", " barks", " dog", ""]
 

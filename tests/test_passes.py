@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, LlamaForCausalLM
 
 from favor_stream.cache import Room, WindowCache
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Llm
 from favor_stream.passes import SIZES, Passes, Plan, Read, Told, carry_out, cuda_graph
+from favor_stream.words import Prompt
 
 TOLERANCE = 1e-4  # float32, absolute, on logits of size 10
 
@@ -147,6 +148,19 @@ def test_joined_passes_read_the_weights_once() -> None:
     viewers[0].model.model.layers[0].mlp.register_forward_hook(lambda *_: passes.append(1))
     answers(viewers, tokens=6)
     assert len(passes) <= 6 + len(viewers)  # as many as the longest answer has tokens
+
+
+def test_last_layer_is_computed_for_wanted_rows_alone() -> None:
+    model = llama()
+    passes, computed = Passes(model), list[int]()
+    model.model.layers[-1].mlp.register_forward_hook(lambda module, given, made: computed.append(made.shape[1]))
+    passes.read([Read(WindowCache(model, ROOM), window(0, 9))])
+    due = [Read(WindowCache(model, ROOM), window(seed, 9), rows) for seed, rows in enumerate([(2, 8), (), (-1,)])]
+    joined = passes.read(due)
+    assert computed == [3]
+    for read, told in zip(due, joined, strict=True):
+        all_rows = Passes(model).read([Read(WindowCache(model, ROOM), read.embeddings, range(9))])[0].logits
+        assert torch.allclose(told.logits, all_rows[list(read.rows)], atol=TOLERANCE)
 
 
 def test_window_of_one_and_answer_of_another_share_a_pass() -> None:

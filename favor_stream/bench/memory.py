@@ -16,12 +16,12 @@ from transformers.models.llama.modeling_llama import rotate_half
 from favor_stream.aveb.lexicon import COLOURS, SHAPES, a
 from favor_stream.bench.rows import Row, at_most, note
 from favor_stream.bench.subject import Subject
-from favor_stream.llm import Prompt
 from favor_stream.model.favor import Favor
 from favor_stream.records import SLICE_S, Slice
 from favor_stream.sample import sample
 from favor_stream.session import QUESTION_TOKENS, Session, room
 from favor_stream.watches import BACK_S
+from favor_stream.words import Prompt
 
 SMALL = (160, 120)  # pictures whose making costs next to nothing
 QUESTION = "what do you see now?"

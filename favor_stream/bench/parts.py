@@ -17,12 +17,13 @@ from favor_stream.bench.subject import Subject
 from favor_stream.cache import Room
 from favor_stream.encoder import TorchEncoder
 from favor_stream.graphs import Choice
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Llm
 from favor_stream.model.rounded import KINDS, round_linears
 from favor_stream.model.steps import State, Step
 from favor_stream.sample import SIZE, sample
 from favor_stream.session import QUESTION_TOKENS
 from favor_stream.tune import Trial, candidates, fastest, graph_feeds, trials
+from favor_stream.words import Prompt
 
 ENCODERS = ("vision", "audio")
 ENDLESS = Prompt(eos="<s>")  # an answer's end that is never said

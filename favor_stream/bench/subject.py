@@ -15,13 +15,14 @@ from favor_stream.config import SHIPPED, Config
 from favor_stream.encoder import Encoder, load_encoder, read_choices
 from favor_stream.errors import ConfigError, DeviceError, EngineError
 from favor_stream.graphs import Graphs, graphs_folder
-from favor_stream.llm import Llm, Prompt
+from favor_stream.llm import Llm
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, LlmConfig
 from favor_stream.model.favor import Favor, llama
 from favor_stream.model.steps import steps
 from favor_stream.passes import Passes
 from favor_stream.session import Session, load_model, longest_s, room
+from favor_stream.words import Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from favor_stream.aveb.questions import Question
-from favor_stream.llm import Prompt
 from favor_stream.model.config import ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training.ahead import placed
+from favor_stream.words import Prompt
 
 PROMPT = Prompt()
 IGNORED = -100
