@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from transformers import LlamaForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from favor_stream.errors import ConfigError
+
+KNOWN_TREES = 64  # whose branches are kept: watches ask the same after every slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +220,10 @@ class WindowCache(Cache):
         Returns `position_ids` [1, N] and an additive `attention_mask` [1, 1, N, length + N] for attention "sdpa" or "eager".
         """
         device, tokens = self._keys.device, shared + len(parents)
-        sees = np.tri(tokens, dtype=bool)
-        sees[shared:, shared:] = np.eye(len(parents), dtype=bool)
-        place = np.arange(tokens)
-        for at, parent in enumerate(parents, shared):
-            place[at] = shared if parent < 0 else place[shared + parent] + 1
-            if parent >= 0:
-                sees[at] |= sees[shared + parent]
+        behind, hidden = _branches(tuple(parents), shared)
         mask = torch.zeros(tokens, self.length + tokens, dtype=self._keys.dtype, device=device)
-        mask[:, self.length :].masked_fill_(~torch.from_numpy(sees).to(device), -torch.inf)
-        return (self.next_position + torch.from_numpy(place).to(device))[None], mask[None, None]
+        mask[:, self.length :].masked_fill_(hidden.to(device), -torch.inf)
+        return (self.next_position + behind.to(device))[None], mask[None, None]
 
     @contextmanager
     def looking_back(self, tokens: int | None) -> Iterator[None]:
@@ -372,3 +369,16 @@ def _rotary_frequencies(model: LlamaForCausalLM) -> Tensor:
         )
     frequencies: Tensor = rotary.inv_freq.to("cpu", torch.float64)
     return frequencies
+
+
+@lru_cache(KNOWN_TREES)
+def _branches(parents: tuple[int, ...], shared: int) -> tuple[Tensor, Tensor]:
+    """How far behind the cache each token of a tree stands [N], and which others it does not see [N, N]."""
+    tokens = shared + len(parents)
+    sees, behind = np.tri(tokens, dtype=bool), np.arange(tokens)
+    sees[shared:, shared:] = np.eye(len(parents), dtype=bool)
+    for at, parent in enumerate(parents, shared):
+        behind[at] = shared if parent < 0 else behind[shared + parent] + 1
+        if parent >= 0:
+            sees[at] |= sees[shared + parent]
+    return torch.from_numpy(behind), torch.from_numpy(~sees)

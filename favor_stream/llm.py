@@ -126,7 +126,7 @@ class Llm:
         `generate` does.
         """
         self._check_free()
-        asked = [self._words.question(question) for question in questions]
+        asked = tuple(self._words.question(question) for question in questions)
         for tokens in asked:
             self.cache.require(_length(extra) + len(tokens), "the question")
         room = self.cache.room.branch_tokens - _length(extra)

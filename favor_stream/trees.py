@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+KNOWN_TREES = 64  # that are kept: watches ask the same after every slice, beside so many tokens of an open window
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,12 @@ class Tree:
         self.ends.append(at)
 
 
-def trees(lists: Iterable[Sequence[int]], room: int) -> Iterator[Tree]:
-    """The lists in their order, in as few trees as have room for them."""
-    tree = Tree()
+@lru_cache(KNOWN_TREES)
+def trees(lists: tuple[tuple[int, ...], ...], room: int) -> tuple[Tree, ...]:
+    """The lists in their order, in as few trees as have room for them. Who asks the same is given the same: only to be read."""
+    woven = [Tree()]
     for tokens in lists:
-        if tree.ends and len(tree.tokens) + len(tokens) - len(tree.shared(tokens)) > room:
-            yield tree
-            tree = Tree()
-        tree.add(tokens)
-    if tree.ends:
-        yield tree
+        if woven[-1].ends and len(woven[-1].tokens) + len(tokens) - len(woven[-1].shared(tokens)) > room:
+            woven.append(Tree())
+        woven[-1].add(tokens)
+    return tuple(woven) if lists else ()

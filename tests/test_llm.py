@@ -379,7 +379,7 @@ def test_prompt_that_does_not_fit_is_refused(prompt: dict[str, str], found: str)
 
 
 def test_lists_that_begin_alike_are_woven_into_as_few_trees_as_hold_them() -> None:
-    lists = [[1, 2, 3], [1, 2, 4, 5], [6], [1, 2, 3]]
+    lists = ((1, 2, 3), (1, 2, 4, 5), (6,), (1, 2, 3))
     assert [tree.tokens for tree in trees(lists, room=4)] == [[1, 2, 3], [1, 2, 4, 5], [6, 1, 2, 3]]
     (tree,) = trees(lists, room=6)
     assert tree.tokens == [1, 2, 3, 4, 5, 6]
