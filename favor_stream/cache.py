@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from favor_stream.errors import ConfigError
 
-KNOWN_TREES = 64  # whose branches are kept: watches ask the same after every slice
+KNOWN_BRANCHES = 64  # of trees, that are kept: watches ask the same after every slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +371,7 @@ def _rotary_frequencies(model: LlamaForCausalLM) -> Tensor:
     return frequencies
 
 
-@lru_cache(KNOWN_TREES)
+@lru_cache(KNOWN_BRANCHES)
 def _branches(parents: tuple[int, ...], shared: int) -> tuple[Tensor, Tensor]:
     """How far behind the cache each token of a tree stands [N], and which others it does not see [N, N]."""
     tokens = shared + len(parents)

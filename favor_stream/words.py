@@ -13,7 +13,7 @@ from favor_stream.records import Turn
 
 QUESTION = "{question}"
 BROKEN = "\ufffd"  # what a tokenizer writes for bytes that are no whole character
-KNOWN_QUESTIONS = 512  # whose tokens are kept: watches ask the same after every slice
+KNOWN_QUESTIONS, KNOWN_LETTERS = 512, 200  # whose tokens are kept, if no longer: watches ask the same after every slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,19 @@ class Prompt:
 class Words:
     """A tokenizer and the prompt that the model was trained with. Raises `ConfigError` where they do not fit together."""
 
-    question: Callable[[str], tuple[int, ...]]  # the tokens that ask it; ConfigError where it is blank or holds a control token
-
     def __init__(self, tokenizer: Tokenizer, prompt: Prompt) -> None:
         self.tokenizer, self._prompt = tokenizer, prompt
         self._control = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
-        self.question = lru_cache(KNOWN_QUESTIONS)(self._question)
+        self._known: Callable[[str], tuple[int, ...]] = lru_cache(KNOWN_QUESTIONS)(self._question)
         self.prefix, self.resume = self._encode(prompt.prefix), self._encode(prompt.resume)
         self.eos = self._token(prompt.eos)
         self.yes, self.no = self._first_token(prompt.yes), self._first_token(prompt.no)
         if self.yes == self.no:
             raise ConfigError(f"{prompt.yes!r} and {prompt.no!r} begin with the same token: expected two; choose other words")
+
+    def question(self, text: str) -> tuple[int, ...]:
+        """The tokens that ask it. Raises `ConfigError` where it is blank or holds a control token."""
+        return self._known(text) if len(text) <= KNOWN_LETTERS else self._question(text)
 
     def _question(self, text: str) -> tuple[int, ...]:
         if not text.strip():

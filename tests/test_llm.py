@@ -18,7 +18,7 @@ from favor_stream.cache import Room, Segment
 from favor_stream.errors import ConfigError
 from favor_stream.llm import Llm
 from favor_stream.trees import trees
-from favor_stream.words import Prompt, Text
+from favor_stream.words import KNOWN_LETTERS, Prompt, Text, Words
 
 D = 64
 TOLERANCE = 1e-5  # float32, absolute, on probabilities
@@ -385,3 +385,10 @@ def test_lists_that_begin_alike_are_woven_into_as_few_trees_as_hold_them() -> No
     assert tree.tokens == [1, 2, 3, 4, 5, 6]
     assert tree.parents == [-1, 0, 1, 1, 3, -1]
     assert tree.ends == [2, 4, 5, 2]
+
+
+def test_long_question_is_not_kept() -> None:
+    asked = Words(words(), Prompt())
+    for text in ("what is it?", "x" * (KNOWN_LETTERS + 1)):
+        assert asked.question(text) == asked.question(text)
+    assert asked._known.cache_info().currsize == 1  # type: ignore[attr-defined]
