@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, eager_attention_forward
+from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from favor_stream.cache import WindowCache
+from favor_stream.model.llama import Turned, before, behind
 
 SIZES = (1, 8, 16, 32, 64, 128)  # tokens of a captured pass; a longer one is long enough to hide its launches
 
@@ -48,7 +49,6 @@ class Told:
 
 
 Plan = Generator[Read | str, Told | None, None]  # yields what it has due, and what it says
-Turned = tuple[Tensor, Tensor, Tensor]  # queries, keys and values [1, heads, N, D], rotated
 Recorder = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]  # work -> its replay, and where that leaves its results
 
 
@@ -131,11 +131,11 @@ class Direct:
 
     def stage(self, number: int, attended: Tensor | None) -> Turned:
         if attended is not None:
-            self._hidden = _behind(self._model, number - 1, self._hidden, attended)
-        return _before(self._model, number, self._hidden, self._turn)
+            self._hidden = behind(self._model, number - 1, self._hidden, attended)
+        return before(self._model, number, self._hidden, self._turn)
 
     def told(self, attended: Tensor, rows: Sequence[int]) -> Told:
-        hidden = _behind(self._model, len(self._model.model.layers) - 1, self._hidden[:, rows], attended)
+        hidden = behind(self._model, len(self._model.model.layers) - 1, self._hidden[:, rows], attended)
         return _words(self._model, hidden[0])
 
 
@@ -155,14 +155,14 @@ class Captured:
     def _record(self, model: LlamaForCausalLM, record: Recorder) -> None:
         def opening() -> tuple[tuple[Tensor, Tensor], Turned]:
             turn = model.model.rotary_emb(self._embeddings, self._positions)
-            return turn, _before(model, 0, self._embeddings, turn)
+            return turn, before(model, 0, self._embeddings, turn)
 
         def between(number: int, hidden: Tensor) -> tuple[Tensor, Turned]:
-            hidden = _behind(model, number - 1, hidden, self._attended)
-            return hidden, _before(model, number, hidden, turn)
+            hidden = behind(model, number - 1, hidden, self._attended)
+            return hidden, before(model, number, hidden, turn)
 
         def closing(hidden: Tensor) -> Told:
-            return _words(model, _behind(model, len(model.model.layers) - 1, hidden, self._attended)[0])
+            return _words(model, behind(model, len(model.model.layers) - 1, hidden, self._attended)[0])
 
         replay, (turn, turned) = record(opening)
         self._stages.append((replay, turned))
@@ -247,25 +247,6 @@ def alone(passes: Passes, plan: Plan) -> Generator[str, None, None]:
     with closing(carry_out(passes, [plan])) as said:
         for _, piece in said:
             yield piece
-
-
-def _before(model: LlamaForCausalLM, number: int, hidden: Tensor, turn: tuple[Tensor, Tensor]) -> Turned:
-    """A layer's queries, keys and values [1, heads, N, D] of hidden states [1, N, D]."""
-    layer = model.model.layers[number]
-    normed, attention = layer.input_layernorm(hidden), layer.self_attn
-    split = (1, hidden.shape[1], -1, attention.head_dim)
-    query, key, value = (
-        project(normed).view(split).transpose(1, 2) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    return (*apply_rotary_pos_emb(query, key, *turn), value)
-
-
-def _behind(model: LlamaForCausalLM, number: int, hidden: Tensor, attended: Tensor) -> Tensor:
-    """A layer's output [1, N, D]."""
-    layer = model.model.layers[number]
-    hidden = hidden + layer.self_attn.o_proj(attended)
-    output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-    return output
 
 
 def _words(model: LlamaForCausalLM, hidden: Tensor) -> Told:

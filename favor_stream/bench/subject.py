@@ -18,7 +18,8 @@ from favor_stream.graphs import Graphs, graphs_folder
 from favor_stream.llm import Llm
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS, LlmConfig
-from favor_stream.model.favor import Favor, llama
+from favor_stream.model.favor import Favor
+from favor_stream.model.llama import llama
 from favor_stream.model.steps import steps
 from favor_stream.passes import Passes
 from favor_stream.session import Session, load_model, longest_s, room

@@ -19,6 +19,7 @@ from favor_stream.records import RATE, SLICE_SAMPLES
 
 FRAME = 400  # samples of one spectrum, 25 ms
 HOP = 160  # samples, 10 ms
+PART = 8  # slices that attend at once
 FLOOR = 1e-8  # of the mel power. Fixed: a floor that follows the loudest moment (Whisper's) cannot be streamed
 
 
@@ -88,6 +89,7 @@ class AudioLayer(nn.Module):
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         width = config.width
+        self.part, self.reach = PART * config.tokens, config.left_slices * config.tokens
         self.conv = nn.Conv1d(width, width, config.kernel, groups=width)
         self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, config.heads)
@@ -102,8 +104,20 @@ class AudioLayer(nn.Module):
         normal = self.before_attention(x)
         key, value = self.attention.remember(normal)
         keys, values = torch.cat([keys, key], 2), torch.cat([values, value], 2)
-        x = x + self.attention(normal, keys, values, mask)
+        x = x + self.attend(normal, keys, values, mask)
         return x + self.mlp(self.before_mlp(x)), series[..., -past.shape[-1] :], keys, values
+
+    def attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Part by part, each to what it may see: of a long recording that is little."""
+        past, count = keys.shape[2] - x.shape[1], x.shape[1]
+        if count <= self.part:
+            return self.attention(x, keys, values, mask)
+        out = []
+        for start in range(0, count, self.part):
+            stop = min(start + self.part, count)
+            seen = slice(max(0, past + start - self.reach), past + stop)
+            out.append(self.attention(x[:, start:stop], keys[:, :, seen], values[:, :, seen], mask[start:stop, seen]))
+        return torch.cat(out, 1)
 
 
 class AudioEncoder(nn.Module):

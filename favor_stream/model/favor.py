@@ -12,11 +12,12 @@ from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from favor_stream.errors import ConfigError
 from favor_stream.model.audio import AudioEncoder, AudioState
-from favor_stream.model.config import LlmConfig, ModelConfig
+from favor_stream.model.config import ModelConfig
+from favor_stream.model.llama import llama
 from favor_stream.model.lora import add_lora
 from favor_stream.model.paper import EvaVision, RollingWhisper, WhisperState
 from favor_stream.model.qformer import CausalQFormer, Outputs, SeparateQFormers, WindowState
@@ -176,20 +177,3 @@ def of_kind(encoders: Mapping[str, Encoder], kind: str) -> Encoder:
     if kind not in encoders:
         raise ConfigError(f"no encoder of kind {kind!r}; expected one of {', '.join(encoders)}")
     return encoders[kind]
-
-
-def llama(config: LlmConfig) -> LlamaConfig:
-    """An unmodified Llama of these sizes."""
-    return LlamaConfig(
-        vocab_size=config.vocabulary,
-        hidden_size=config.width,
-        intermediate_size=config.mlp,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.heads,
-        max_position_embeddings=config.positions,
-        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-        tie_word_embeddings=config.lora_rank == 0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )

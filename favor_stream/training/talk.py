@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from favor_stream.aveb.questions import Question
 from favor_stream.model.config import ModelConfig
 from favor_stream.model.favor import Favor
+from favor_stream.model.llama import before, behind
 from favor_stream.training.ahead import placed
 from favor_stream.words import Prompt
 
@@ -99,13 +101,29 @@ def read(
     prefix = table(torch.tensor(tokenizer.encode(PROMPT.prefix).ids)).expand(len(memory), -1, -1)
     since = earliest(model.config, prefix.shape[1], prefix.shape[1] + memory.shape[1])
     places = torch.arange(len(since)) if rng is None else spread(len(since), rng)
-    hidden: Tensor = model.llm.model(
-        inputs_embeds=torch.cat([prefix, memory.to(prefix.dtype), table(asked.ids)], 1),
-        attention_mask=visible(asked.number, since) if evicted is None else unforgotten(asked.number, since, prefix, evicted),
-        position_ids=torch.cat([places.expand(len(memory), -1), places[-1] + 1 + asked.place], 1),
-        use_cache=False,
-    ).last_hidden_state
-    return hidden[:, len(since) :]
+    tokens = torch.cat([prefix, memory.to(prefix.dtype), table(asked.ids)], 1)
+    positions = torch.cat([places.expand(len(memory), -1), places[-1] + 1 + asked.place], 1)
+    mask = visible(asked.number, since) if evicted is None else unforgotten(asked.number, since, prefix, evicted)
+    return asking(model.llm, tokens, positions, mask, len(since))
+
+
+def asking(llm: LlamaForCausalLM, hidden: Tensor, positions: Tensor, mask: Tensor, start: int) -> Tensor:
+    """Hidden states of the tokens from `start` on. Those before look at none of them, and have nothing to say at last."""
+    turn, last = llm.model.rotary_emb(hidden, positions), len(llm.model.layers) - 1
+    remembered, asked = slice(0, start), slice(start, hidden.shape[1])
+    for number in range(last + 1):
+        query, key, value = before(llm, number, hidden, turn)
+        parts = [asked] if number == last else [remembered, asked]
+        seen = [
+            F.scaled_dot_product_attention(
+                query[:, :, part], key[:, :, : part.stop], value[:, :, : part.stop], mask[:, :, part, : part.stop]
+            )
+            for part in parts
+        ]
+        attended = torch.cat(seen, 2).transpose(1, 2).flatten(2)
+        hidden = behind(llm, number, hidden[:, parts[0].start :], attended)
+    normed: Tensor = llm.model.norm(hidden)
+    return normed
 
 
 def spread(tokens: int, rng: np.random.Generator) -> Tensor:
