@@ -20,6 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from favor_stream.cache import WindowCache
+from favor_stream.model.attention import attend_at_any_length
 from favor_stream.model.llama import Turned, before, behind
 
 SIZES = (1, 8, 16, 32, 64, 128)  # tokens of a captured pass; a longer one is long enough to hide its launches
@@ -69,6 +70,7 @@ class Passes:
 
     def __init__(self, model: LlamaForCausalLM, record: Recorder | None = None) -> None:
         """With `record` (None: `cuda_graph` on a GPU, nothing elsewhere) a pass of up to 128 tokens is a replay."""
+        attend_at_any_length()
         self.model = model
         self._attend = ALL_ATTENTION_FUNCTIONS.get_interface(model.config._attn_implementation, eager_attention_forward)
         record = record or (cuda_graph() if model.device.type == "cuda" else None)

@@ -45,7 +45,7 @@ def words() -> Tokenizer:
 
 
 def llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
-    """Random weights, large enough for sharp attention."""
+    """Random weights, large enough for sharp attention; in any precision the same, for they are drawn in float32 and rounded."""
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=D,
@@ -55,9 +55,10 @@ def llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
         num_key_value_heads=2,
         vocab_size=words().get_vocab_size(),
         initializer_range=0.2,
-        dtype=dtype,
     )
     model: LlamaForCausalLM = LlamaForCausalLM._from_config(config)  # type: ignore[no-untyped-call]
+    for parameter in model.parameters():  # and not the angles, which stay exact
+        parameter.data = parameter.data.to(dtype)
     return model
 
 

@@ -95,6 +95,12 @@ def test_replayed_answers_are_those_of_the_direct_passes_to_the_token() -> None:
     assert any(answers(direct))
 
 
+def test_attention_needs_no_plan_for_each_length() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    Passes(llama())
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+
+
 def test_a_pass_too_long_to_be_captured_is_read_directly() -> None:
     model, long = llama(), window(0, SIZES[-1] + 1)
     room = Room(budget_tokens=400, low_tokens=320, branch_tokens=200)
@@ -206,7 +212,7 @@ def test_closing_early_and_a_pass_that_fails_leave_nothing_of_any(monkeypatch: p
 
 
 def on_gpu(dtype: torch.dtype) -> LlamaForCausalLM:
-    model = llama(dtype)  # drawn on the CPU: a GPU draws other weights
+    model = llama(dtype)  # drawn on a processor: a GPU draws other weights
     torch.nn.Module.to(model, "cuda")
     return model
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def attend_at_any_length() -> None:
+    """Let a GPU attend with kernels that take any length.
+
+    Those of cuDNN, which torch prefers on some GPUs, are planned anew for each length, for up to half a second each way. Here
+    nearly every length is new (github.com/modelscope/FunASR/issues/3704 has measured the same).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class Attention(nn.Module):

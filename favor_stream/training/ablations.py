@@ -75,7 +75,7 @@ def run(
 
     if unknown := set(variants) - VARIANTS.keys():
         raise ConfigError(f"unknown variants {sorted(unknown)}: expected some of {', '.join(VARIANTS)}")
-    train.keep_memory()
+    train.prepare()
     budget, begun_with = budgeted(budget_of(preset), other or {}), weights.read_manifest(start)["sha256"]
     clips = clips or ASKED[preset]
     train.begin(out / "work", {"ablations": preset, "start": begun_with, "budget": repr(budget), "asked": clips})

@@ -23,6 +23,7 @@ from favor_stream.aveb.questions import corpus
 from favor_stream.aveb.scenes import SETTINGS
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
+from favor_stream.model.attention import attend_at_any_length
 from favor_stream.model.config import PRESETS, ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.training import bank, fusion, hearing, language, sight
@@ -60,7 +61,7 @@ def run(
     From the weights `start` it goes further. `other` numbers of clips or steps take the place of the budget's own, by its names;
     an encoder with none stays as it is.
     """
-    keep_memory()
+    prepare()
     curriculum, work = CURRICULA[preset], out / "work"
     budget = budgeted(curriculum.budget.further() if start else curriculum.budget, other or {})
     before = weights.read_manifest(start) if start else {}
@@ -96,7 +97,7 @@ def begun(curriculum: Curriculum, work: Path, seed: int, start: Path | None) -> 
 
 def spoken(curriculum: Curriculum, work: Path, seed: int, start: Path | None) -> None:
     """The stage that needs no films, alone: it is kept in `work`, and only loaded when its turn comes."""
-    keep_memory()
+    prepare()
     with processor():
         teach_language(begun(curriculum, work, seed, start), curriculum, seed, is_new=start is None)
 
@@ -190,6 +191,12 @@ def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], coun
 def rehearsal(learning: Run, stage: Stage, curriculum: Curriculum, seed: int) -> language.Lessons:
     """What a language model goes on with while it learns together with the Q-Former."""
     return lessons(learning, stage, curriculum.rehearsal, math.ceil(curriculum.budget.samples / 2), seed + 1)
+
+
+def prepare() -> None:
+    """What a process that trains needs once."""
+    attend_at_any_length()
+    keep_memory()
 
 
 def keep_memory() -> None:
