@@ -16,6 +16,7 @@ from transformers import DynamicCache, LlamaForCausalLM
 from favor_stream.cache import Room, WindowCache
 from favor_stream.llm import Llm
 from favor_stream.passes import SIZES, Passes, Plan, Read, Told, carry_out, cuda_graph
+from favor_stream.training import train
 from favor_stream.words import Prompt
 
 TOLERANCE = 1e-4  # float32, absolute, on logits of size 10
@@ -95,9 +96,10 @@ def test_replayed_answers_are_those_of_the_direct_passes_to_the_token() -> None:
     assert any(answers(direct))
 
 
-def test_attention_needs_no_plan_for_each_length() -> None:
+@pytest.mark.parametrize("begin", [lambda: Passes(llama()), train.prepare])
+def test_attention_needs_no_plan_for_each_length(begin: Callable[[], object]) -> None:
     torch.backends.cuda.enable_cudnn_sdp(True)
-    Passes(llama())
+    begin()
     assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
 
 
