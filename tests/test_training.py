@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import talkative_model
+from tokenizers import Tokenizer
 from torch import nn
 
 from favor_stream.aveb import kinds, questions, truth, world
@@ -21,6 +22,7 @@ from favor_stream.aveb.script import Utterance, Word
 from favor_stream.errors import EngineError
 from favor_stream.model import weights
 from favor_stream.model.config import PRESETS
+from favor_stream.model.favor import Favor
 from favor_stream.records import Slice
 from favor_stream.session import Session
 from favor_stream.training import ahead, bank, fusion, hearing, labels, language, loop, talk, train
@@ -393,6 +395,32 @@ def test_muon_steps_as_torch_s_does_in_bfloat16() -> None:
             matrix.grad = torch.randn(8, 4, generator=torch.Generator().manual_seed(seed))
             optimiser.step()
     assert (ours - theirs).norm() < 0.02 * theirs.norm()  # what bfloat16 costs
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_what_is_learned_in_bfloat16_is_nearly_what_is_in_float32(device: str) -> None:
+    """cuDNN's kernels for attention under a mask gave other gradients there: see `attend_at_any_length`."""
+    train.prepare()
+    torch.manual_seed(0)
+    model = Favor(PRESETS["favor-nano"]).to(device)
+    tokenizer = train_tokenizer(questions.corpus(500, 0), model.config.llm.vocabulary)
+    questioned = (Question("a", "what do you see now?", "red circle"), Question("b", "did a bell ring?", "no"))
+    memory = 0.1 * torch.randn(4, 301, model.config.llm.width)
+    with torch.device(device):
+        branches = talk.branches(talk.pack([questioned] * 4, tokenizer))
+        exact, rounded = (learned(model, tokenizer, memory.to(device), branches, is_rounded) for is_rounded in (False, True))
+    for matrix, rough in zip(exact, rounded, strict=True):
+        assert (rough - matrix).norm() < 0.05 * matrix.norm()
+
+
+def learned(
+    model: Favor, tokenizer: Tokenizer, memory: torch.Tensor, asked: talk.Branches, is_rounded: bool
+) -> list[torch.Tensor]:
+    """The gradients of what attends."""
+    matrices = [matrix for layer in model.llm.model.layers for matrix in layer.self_attn.parameters()]
+    with torch.autocast(memory.device.type, torch.bfloat16, enabled=is_rounded):
+        loss, _ = talk.answer_loss(model, talk.read(model, tokenizer, memory, asked), asked)
+    return list(torch.autograd.grad(loss, matrices))
 
 
 @pytest.mark.gpu
