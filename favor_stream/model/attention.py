@@ -12,7 +12,7 @@ def attend_at_any_length() -> None:
 
     Those of cuDNN, which torch prefers on some GPUs, are planned anew for each length, for a tenth of a second and more; here
     nearly every length is new. And their gradients under a mask were wrong on an H200 (torch 2.11): of every second matrix by
-    more than a third. Both are reported: github.com/modelscope/FunASR/issues/3704 and github.com/pytorch/pytorch/issues/196678.
+    more than a third. Others tell the like: github.com/modelscope/FunASR/issues/3704, github.com/pytorch/pytorch/issues/196678.
     """
     torch.backends.cuda.enable_cudnn_sdp(False)
 
