@@ -82,7 +82,7 @@ def taught(curriculum: Curriculum, work: Path, seed: int, start: Path | None) ->
         sorts = teach_senses(learning, curriculum, seed, is_new)
     teach_language(learning, curriculum, seed, is_new)
     fusion.distil(learning.of("distil"), curriculum.stage("distil", is_new), sorts)
-    joint, joining = learning.of("join"), curriculum.stage("join")
+    joint, joining = learning.of("join"), curriculum.stage("join", is_new)
     fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal(joint, joining, curriculum, seed))
     return learning
 
