@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from favor_stream.errors import ConfigError, WeightsError
 from favor_stream.model import weights
 from favor_stream.session import Session
 from favor_stream.training import train
-from favor_stream.training.curriculum import SMOKE
+from favor_stream.training.curriculum import GENTLY, SMOKE
+from favor_stream.training.loop import Run, Stage
 
 FEW = {"clips": 4, "odd": 2, "speech": 4, "samples": 100, "sight": 0, "hearing": 6, "language": 1, "distil": 1, "join": 1}
 
@@ -25,6 +27,19 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smoke")
     assert train.run("smoke", folder) == 0
     return folder
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[Stage]:
+    """What is taught from now on."""
+    taught, teach = list[Stage](), Run.train
+
+    def noted(run: Run, stage: Stage, *how: Any, **further: Any) -> None:
+        taught.append(stage)
+        teach(run, stage, *how, **further)
+
+    monkeypatch.setattr(Run, "train", noted)
+    return taught
 
 
 @pytest.mark.alone
@@ -51,7 +66,9 @@ def test_what_is_there_is_not_made_again(smoke: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.alone
-def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(smoke: Path, tmp_path: Path) -> None:
+def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(
+    smoke: Path, tmp_path: Path, stages: list[Stage]
+) -> None:
     """The clips that they were taught with are as good for that."""
     out = tmp_path / "further"
     made_ns = dict[Path, int]()
@@ -61,6 +78,8 @@ def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(
         shutil.copyfile(path, copy)
         made_ns[copy] = copy.stat().st_mtime_ns
     assert train.run("smoke", out, start=smoke, other=FEW) == 0
+    assert {stage.name for stage in stages if stage.steps} == {"hearing", "language", "distil", "join"}
+    assert all(stage.rate == GENTLY * SMOKE.stage(stage.name).rate for stage in stages)
     assert {path: path.stat().st_mtime_ns for path in made_ns} == made_ns
     assert len(made_ns) == 9
     before, after = weights.load(smoke)[0], weights.load(out)[0]
