@@ -79,7 +79,7 @@ def test_weights_that_are_taught_further_keep_their_sight_and_need_their_oracle(
         made_ns[copy] = copy.stat().st_mtime_ns
     assert train.run("smoke", out, start=smoke, other=FEW) == 0
     assert {stage.name for stage in stages if stage.steps} == {"hearing", "language", "distil", "join"}
-    assert all(stage.rate == GENTLY * SMOKE.stage(stage.name).rate for stage in stages)
+    assert all(stage.rate == GENTLY * SMOKE.stage(stage.name, is_new=True).rate for stage in stages)
     assert {path: path.stat().st_mtime_ns for path in made_ns} == made_ns
     assert len(made_ns) == 9
     before, after = weights.load(smoke)[0], weights.load(out)[0]

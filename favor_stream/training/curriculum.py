@@ -22,7 +22,7 @@ class Curriculum:
     rehearsal: tuple[Lesson, ...]  # while it learns together with the Q-Former
     rates: Mapping[str, float] = field(default_factory=dict)  # of stages, against the usual: a small model may take larger steps
 
-    def stage(self, name: str, is_new: bool = True) -> Stage:
+    def stage(self, name: str, is_new: bool) -> Stage:
         return Stage(name, getattr(self.budget, name), self.rates.get(name, 1.0) * (1.0 if is_new else GENTLY))
 
 
