@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from favor_stream.training.budget import budgeted
 from favor_stream.training.curriculum import NANO
 
 SHIPPED = Path(weights.__file__).parents[1] / "models" / "favor-nano" / "recipe.toml"
-LEAST = "{ clips = 1, odd = 1, speech = 2, samples = 100, sight = 1, hearing = 1, language = 1, distil = 1, join = 1 }"
+LEAST = "{ clips = 1, odd = 1, speech = 2, sight = 1, hearing = 1, language = 1, distil = 1, join = 1 }"
 RECIPE = f"""
 [first]
 budget = {LEAST}
@@ -38,7 +39,8 @@ def test_recipe_of_the_shipped_weights_is_what_their_manifest_tells() -> None:
     for step in reversed(runs):
         asked = repr(budgeted(NANO.budget, step.budget)).replace(", batch=1)", ")")
         if "revision" in facts:  # earlier ones told their budgets less exactly
-            assert (step.seed, asked) == (facts["seed"], facts["budget"].replace(", batch=1)", ")")), step.name
+            told = re.sub(r"samples=\d+, |, batch=1(?=\))", "", facts["budget"])  # those had memories that came again
+            assert (step.seed, asked) == (facts["seed"], told), step.name
         facts = facts.get("start", {})
     assert not facts
 

@@ -18,7 +18,7 @@ from favor_stream.training import train
 from favor_stream.training.curriculum import GENTLY, SMOKE
 from favor_stream.training.loop import Run, Stage
 
-FEW = {"clips": 4, "odd": 2, "speech": 4, "samples": 100, "sight": 0, "hearing": 6, "language": 1, "distil": 1, "join": 1}
+FEW = {"clips": 4, "odd": 2, "speech": 4, "sight": 0, "hearing": 6, "language": 1, "distil": 1, "join": 1}
 
 
 @pytest.fixture(scope="module")

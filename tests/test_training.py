@@ -27,9 +27,20 @@ from favor_stream.records import Slice
 from favor_stream.session import Session
 from favor_stream.training import ahead, bank, fusion, hearing, labels, language, loop, talk, train
 from favor_stream.training.ahead import Ahead, beside, placed
+from favor_stream.training.curriculum import CURRICULA
 from favor_stream.training.muon import Muon, orthogonal
 from favor_stream.training.oracle import Oracle, arrivals, words_before
 from favor_stream.training.tokens import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(questions.corpus(500, 0), 1024)
+
+
+def run_of(folder: Path) -> loop.Run:
+    model, tokenizer = talkative_model()
+    return loop.Run(model, Oracle(model.config, tokenizer), tokenizer, folder, np.random.default_rng(0))
 
 
 def test_labels_say_what_a_slice_holds() -> None:
@@ -256,8 +267,7 @@ def test_a_stage_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path: Pa
 
 
 def test_a_stage_draws_the_same_whether_others_were_learned_before_it_or_loaded(tmp_path: Path) -> None:
-    model, tokenizer = talkative_model()
-    run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
+    run = run_of(tmp_path)
     first = run.of("join")
     run.of("distil").rng.random(9)
     again, another = run.of("join"), run.of("distil")
@@ -312,8 +322,7 @@ def test_a_stage_beside_a_gpu_s_others_is_done_when_they_are(tmp_path: Path, mon
 
 
 def test_a_stage_of_no_steps_teaches_nothing(tmp_path: Path) -> None:
-    model, tokenizer = talkative_model()
-    run = loop.Run(model, Oracle(model.config, tokenizer), tokenizer, tmp_path, np.random.default_rng(0))
+    run = run_of(tmp_path)
     run.train(loop.Stage("stage", 0), nn.Linear(1, 1), lambda at: pytest.fail(f"step {at}"), 0.1)
     assert not list(tmp_path.iterdir())
 
@@ -342,41 +351,39 @@ def test_bands_and_moments_are_masked_and_the_rest_is_left() -> None:
     torch.testing.assert_close(out[hidden], mel.mean((1, 2), keepdim=True).expand_as(mel)[hidden])
 
 
-def test_symbolic_samples_are_the_same_from_the_same_seed() -> None:
-    tokenizer = train_tokenizer(questions.corpus(500, 0), 1024).to_str()
-    first, again = (bank.symbolic(tokenizer, bank.Lesson(1.0, (16, 24)), 3, 1, 0) for _ in range(2))
-    assert all(np.array_equal(a.rows, b.rows) and a.asked == b.asked for a, b in zip(first, again, strict=True))
+def test_memories_of_a_step_are_equally_long_its_own_and_the_same_however_one_came_there(tmp_path: Path) -> None:
+    def lessons() -> language.Lessons:
+        return language.Lessons(run_of(tmp_path), [(5, bank.Lesson(1.0, (8,))), (5, bank.Lesson(1.0, (16, 24)))])
+
+    once, again = lessons(), lessons()
+    (rows, asked), (same, asked_too), (others, _) = once.draw(7), again.draw(7), once.draw(8)
+    assert np.array_equal(rows, same)
+    assert asked.kinds == asked_too.kinds
+    assert rows.shape[0] == language.BATCH
+    assert rows.shape[1:] != others.shape[1:] or not np.array_equal(rows, others)
+    assert len({row.tobytes() for row in rows}) > 0.9 * len(rows)  # some rooms are empty
+    assert all(once.draw(at)[0].shape[1] <= 8 for at in range(5))
 
 
-def test_batches_hold_memories_of_one_length() -> None:
+def test_samples_of_a_lesson_are_of_its_settings(tokenizer: Tokenizer) -> None:
+    lesson = bank.Lesson(1.0, (16, 24), shares=(("speech", 1.0), ("film", 0.0)))
+    spoken = bank.symbolic(tokenizer, lesson, 16, 10, np.random.default_rng(0))
+    assert {question.kind for sample in spoken for question in sample.asked} == {"said", "said_last"}
+    assert not any(sample.rows[:, : labels.SOUND].any() for sample in spoken)  # nothing is seen
+
+
+def test_an_empty_room_is_asked_about_where_weights_are_taught_further(tokenizer: Tokenizer) -> None:
+    (lesson,), rng = CURRICULA["nano"].further, np.random.default_rng(0)
+    taught = [sample for _ in range(60) for sample in bank.symbolic(tokenizer, lesson, 4, 10, rng)]
+    assert np.mean([not sample.rows[-4:].any() for sample in taught]) > 0.15
+    assert max(len(sample.rows) for sample in taught) > 40
+
+
+def test_long_memories_are_fewer_in_a_step(tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(0)
-    samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in rng.integers(1, 4, 60)]
-    batches = language.Batches(samples, 4, seed=0)
-    for at in range(30):
-        assert len({len(sample.rows) for sample in batches[at]}) == 1
-
-
-def test_batches_of_a_step_are_the_same_however_one_came_there() -> None:
-    samples = [bank.Sample(np.full((n % 3 + 1, 1), n, np.int16), ()) for n in range(60)]
-    once, again = (language.Batches(samples, 4, seed=0) for _ in range(2))
-    all_of_them = [once[at] for at in range(40)]
-    assert again[37] is not None
-    assert [[s.rows[0, 0] for s in again[at]] for at in (37, 3, 39)] == [
-        [s.rows[0, 0] for s in all_of_them[at]] for at in (37, 3, 39)
-    ]
-    epoch = [s.rows[0, 0] for at in range(14) for s in all_of_them[at]]
-    assert len(set(epoch)) == len(epoch) == 56  # of each length four times as many as fill a batch
-
-
-def test_few_samples_come_in_batches_that_are_not_whole() -> None:
-    samples = [bank.Sample(np.zeros((n, 1), np.int16), ()) for n in (5, 5, 7)]
-    batches = language.Batches(samples, 16, seed=0)
-    assert sorted(len(batches[at]) for at in (0, 1)) == sorted(len(batches[at]) for at in (2, 3)) == [1, 2]
-
-
-def test_long_memories_come_in_smaller_batches() -> None:
-    samples = [bank.Sample(np.zeros((4 * language.USUAL, 1), np.int16), ())] * 64
-    assert len(language.Batches(samples, 32, seed=0)[0]) == 8
+    each = [bank.symbolic(tokenizer, bank.Lesson(1.0, (4 * bank.USUAL,)), 32, 10, rng) for _ in range(4)]
+    assert all(len(memories) == min(32, 32 * bank.USUAL // len(memories[0].rows)) for memories in each)
+    assert min(map(len, each)) < 32
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
@@ -434,7 +441,7 @@ def test_whole_recipe_runs_on_the_gpu(tmp_path: Path, monkeypatch: pytest.Monkey
         return optimisers(module, *rates)
 
     monkeypatch.setattr(loop, "optimisers", watched)
-    few = {"clips": 16, "speech": 24, "samples": 300, "sight": 2, "hearing": 2, "language": 10, "distil": 2, "join": 2}
+    few = {"clips": 16, "speech": 24, "sight": 2, "hearing": 2, "language": 10, "distil": 2, "join": 2}
     assert train.run("smoke", tmp_path, other=few) == 0
     assert {device.type for device in used} == {"cuda"}
     assert weights.load(tmp_path)[0].device.type == "cpu"

@@ -28,7 +28,13 @@ SHARD = 50  # clips that one worker makes at a time; the last shard may have few
 HEIGHT, WIDTH = 120, 160
 EXERCISES = 0.5  # of the questions to whose kind there is one
 LONG, FILMS = 40, ("film", "over")  # slices, from which on every memory is of one of these
+ASKED = 7  # questions to each sample
+USUAL = 32  # slices of a memory, up to which a batch is whole
+SEEDS = 2**60  # of imagined scenes: none comes twice
 EVICTED = 0.4  # of the longer memories have forgotten their first windows
+
+Shares = tuple[tuple[str, float], ...]  # settings of `scenes`, and how many scenes each gets, against the others
+SHARES: Shares = tuple((name, setting.share) for name, setting in SETTINGS.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,7 @@ class Plan:
     densities: tuple[float, float]  # from, to: how much happens, against the world's own pace
     pictures: int = 1  # of each slice
     odd: float = 0.0  # share of things whose colour or shape has no name
-    shares: tuple[tuple[str, float], ...] = (("film", 1.0),)  # settings of `scenes`, and how many of the clips each gets
-
-
-SHARES = np.array([setting.share for setting in SETTINGS.values()]) / sum(setting.share for setting in SETTINGS.values())
+    shares: Shares = (("film", 1.0),)
 
 
 def make_clips(folder: Path, plan: Plan, tokenizer: Tokenizer, workers: int) -> None:
@@ -91,11 +94,16 @@ def make_shard(folder: Path, plan: Plan, tokenizer_json: str, start: int) -> Non
 
 def planned(plan: Plan, seed: int) -> tuple[str, Scene]:
     """The setting and the scene of a clip."""
-    names, shares = zip(*plan.shares, strict=True)
     rng = np.random.default_rng(seed)
-    setting = str(rng.choice(names, p=np.array(shares) / sum(shares)))
+    setting = chosen(plan.shares, rng)
     wish = Wish(seed, plan.slices * SLICE_S, "training", density=rng.uniform(*plan.densities), odd=plan.odd)
     return setting, scenes.draw(setting, wish)
+
+
+def chosen(shares: Shares, rng: np.random.Generator) -> str:
+    """One of these settings, by their shares."""
+    names, weights = zip(*shares, strict=True)
+    return str(rng.choice(names, p=np.array(weights) / sum(weights)))
 
 
 def samples(scene: Scene) -> NDArray[np.int16]:
@@ -149,30 +157,33 @@ class Lesson:
     share: float  # of the steps, against the other lessons
     lengths: tuple[int, ...]  # of a memory, in slices
     exercises: float = EXERCISES
-    window: int = truth.WINDOW  # slices, of which whole ones are forgotten
     densities: tuple[float, float] = (0.7, 3.0)  # as in `Plan`: memories may be fuller than clips
+    shares: Shares = SHARES
 
 
-def make_samples(tokenizer: Tokenizer, count: int, lesson: Lesson, asked: int, seed: int, workers: int) -> list[Sample]:
-    """Symbolic samples of a lesson: what is true and what may be asked, without a picture or a sound."""
-    work = partial(symbolic, tokenizer.to_str(), lesson, asked, seed)
-    with processes(workers) as pool:
-        return [s for part in pool.map(work, range(0, count, 100)) for s in part]
+def symbolic(tokenizer: Tokenizer, lesson: Lesson, size: int, window: int, rng: np.random.Generator) -> list[Sample]:
+    """Up to `size` samples of a lesson, equally long: what is true and what may be asked, without a picture or a sound.
+
+    Long ones are fewer. Of `window` slices each whole ones are forgotten.
+    """
+    slices = int(rng.choice(lesson.lengths))
+    until = moment(slices, rng)
+    count = min(size, max(4, size * USUAL // until))
+    return [imagined(tokenizer, lesson, slices, until, window, rng) for _ in range(count)]
 
 
-def symbolic(tokenizer_json: str, lesson: Lesson, asked: int, seed: int, start: int) -> list[Sample]:
-    tokenizer, rng = Tokenizer.from_str(tokenizer_json), np.random.default_rng((seed, start))
-    out = []
-    for at in range(start, start + 100):
-        slices = int(rng.choice(lesson.lengths))
-        setting = str(rng.choice(FILMS) if slices > LONG else rng.choice(list(SETTINGS), p=SHARES))
-        wish = Wish(seed * 10_000_000 + at, slices * SLICE_S, "symbolic", world.guessed, rng.uniform(*lesson.densities))
-        script = scenes.draw(setting, wish).script
-        rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)])
-        until = slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
-        asking = Asking(asked, setting, "symbolic", lesson.exercises)
-        out.append(sample(script, rows, until, asking, rng, forgotten(until, lesson.window, rng)))
-    return out
+def imagined(tokenizer: Tokenizer, lesson: Lesson, slices: int, until: int, window: int, rng: np.random.Generator) -> Sample:
+    setting = str(rng.choice(FILMS)) if slices > LONG else chosen(lesson.shares, rng)
+    wish = Wish(int(rng.integers(SEEDS)), slices * SLICE_S, "symbolic", world.guessed, rng.uniform(*lesson.densities))
+    script = scenes.draw(setting, wish).script
+    rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)[:until]])
+    asking = Asking(ASKED, setting, "symbolic", lesson.exercises)
+    return sample(script, rows, until, asking, rng, forgotten(until, window, rng))
+
+
+def moment(slices: int, rng: np.random.Generator) -> int:
+    """How much of a clip has passed when it is asked about, in slices: often all of it."""
+    return slices if rng.random() < 0.3 else int(rng.integers(6, slices + 1))
 
 
 def forgotten(until: int, window: int, rng: np.random.Generator) -> int:

@@ -10,12 +10,11 @@ from favor_stream.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Clips and samples that are made, and steps of the optimiser."""
+    """Clips that are made, and steps of the optimiser."""
 
     clips: int  # films, with pictures and sound
     odd: int  # the same, with things that have no name
     speech: int  # of 8 s, sound alone, dense with speech
-    samples: int  # symbolic, of each lesson
     sight: int
     hearing: int
     language: int
@@ -25,7 +24,7 @@ class Budget:
 
     def further(self) -> Budget:
         """For weights that know most of it already."""
-        data = {"odd": self.odd // 2, "speech": self.speech // 2, "samples": self.samples // 2}
+        data = {"odd": self.odd // 2, "speech": self.speech // 2}
         senses = {"sight": self.sight // 5, "hearing": self.hearing // 5}
         return replace(self, **data, **senses, language=self.language // 10, distil=self.distil // 2, join=self.join // 2)
 
@@ -33,9 +32,8 @@ class Budget:
 NEEDED = {  # what steps of each stage are taught with
     "sight": ("clips",),
     "hearing": ("speech",),
-    "language": ("samples",),
     "distil": ("clips", "odd", "speech"),
-    "join": ("clips", "odd", "speech", "samples"),
+    "join": ("clips", "odd", "speech"),
 }
 
 

@@ -170,8 +170,7 @@ class Part:
 def draw(run: Run, shards: list[Encoded], rng: np.random.Generator) -> Part:
     number = int(rng.integers(len(shards)))
     shard = shards[number]
-    total = shard.seen.shape[1]
-    until = total if rng.random() < 0.3 else int(rng.integers(6, total + 1))
+    until = bank.moment(shard.seen.shape[1], rng)
     chosen = rng.permutation(len(shard.seen))[: BATCH * run.batch]
     size = run.model.config.fusion.slices_per_window
     return Part(number, chosen, until, ask(run, [questions(shard.clips, n, until, size, rng) for n in chosen]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,7 +18,6 @@ from favor_stream.training.ahead import Ahead
 from favor_stream.training.loop import Run, Stage, faster
 
 BATCH = 16  # memories: many small steps, or questions never learn to look things up
-USUAL = 32  # slices of a memory, up to which a batch is whole and positions are as they are
 
 
 class Language(nn.Module):
@@ -62,24 +62,28 @@ def answering(
 
 
 class Lessons:
-    """Steps of teaching the LLM, and the oracle with it, lesson by lesson; each is a number of steps and its memories."""
+    """Steps of teaching the LLM, and the oracle with it, lesson by lesson; each is a number of steps and what memories are like.
 
-    def __init__(self, run: Run, lessons: list[tuple[int, list[bank.Sample]]]) -> None:
-        self.run = run
+    Each step draws memories of its own: of ten thousand that came again and again it learned those by heart, and not to answer.
+    """
+
+    def __init__(self, run: Run, lessons: Sequence[tuple[int, bank.Lesson]]) -> None:
+        self.run, self.drawing = run, run.of("lessons")
+        self.lessons = [lesson for _, lesson in lessons]
         self.ends = list(accumulate(steps for steps, _ in lessons))[:-1]  # the last goes on as long as it is asked for
-        self.batches = [Batches(samples, BATCH * run.batch, number) for number, (_, samples) in enumerate(lessons)]
         self.ahead = Ahead(self.draw)
 
     def draw(self, at: int) -> tuple[NDArray[np.int64], Asked]:
         """Labels [B, S, WIDTH] of the memories of a step, and what is asked of them."""
-        chosen = self.batches[bisect(self.ends, at)][at]
-        return np.stack([s.rows for s in chosen]).astype(np.int64), ask(self.run, chosen)
+        lesson, window = self.lessons[bisect(self.ends, at)], self.run.model.config.fusion.slices_per_window
+        drawn = bank.symbolic(self.run.tokenizer, lesson, BATCH * self.run.batch, window, self.drawing.rng_of(at))
+        return np.stack([s.rows for s in drawn]).astype(np.int64), ask(self.run, drawn)
 
     def step(self, at: int) -> tuple[Tensor, dict[str, float]]:
         model, oracle = self.run.model, self.run.oracle
         told, asked = self.ahead[at]
         rows = torch.as_tensor(told)
-        far = None if rows.shape[1] <= USUAL else self.run.rng
+        far = None if rows.shape[1] <= bank.USUAL else self.run.rng
         with faster():
             slices, windows = oracle.memory(rows, model.llm.model.embed_tokens.weight)
             loss, figures = answering(self.run, asked, slices, windows, far)
@@ -91,36 +95,6 @@ class Lessons:
 def speak(run: Run, stage: Stage, lessons: Lessons) -> None:
     """Teach `run.model.llm` and `run.oracle` together."""
     run.train(stage, Language(run), lessons.step, 1.5e-3, matrix_rate=0.01)
-
-
-class Batches:
-    """Batches of equally long samples, each epoch in another order; long memories come in smaller batches.
-
-    The order follows from the seed alone, so that a run that was killed goes on as if it had not been.
-    """
-
-    def __init__(self, samples: list[bank.Sample], size: int, seed: int) -> None:
-        self._samples, self._size, self._seed = samples, size, seed
-        self._epoch, self._drawn = 0, self._draw(0)
-
-    def __getitem__(self, at: int) -> list[bank.Sample]:
-        """The batch of step `at`, from 0."""
-        epoch, place = divmod(at, len(self._drawn))  # equally many in each epoch
-        if epoch != self._epoch:
-            self._epoch, self._drawn = epoch, self._draw(epoch)
-        return self._drawn[place]
-
-    def _draw(self, epoch: int) -> list[list[bank.Sample]]:
-        rng, groups = np.random.default_rng((self._seed, epoch)), dict[int, list[bank.Sample]]()
-        out = []
-        for sample in (self._samples[i] for i in rng.permutation(len(self._samples))):
-            length = len(sample.rows)
-            group = groups.setdefault(length, [])
-            group.append(sample)
-            if len(group) == min(self._size, max(4, self._size * USUAL // length)):
-                out.append(groups.pop(length))
-        out = out or list(groups.values())  # of few samples no batch is whole
-        return [out[i] for i in rng.permutation(len(out))]
 
 
 def scores(kinds: list[list[str]], right: Tensor) -> dict[str, float]:

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from favor_stream.aveb.questions import corpus
-from favor_stream.aveb.scenes import SETTINGS
 from favor_stream.errors import ConfigError
 from favor_stream.model import weights
 from favor_stream.model.attention import attend_at_any_length
@@ -42,7 +40,6 @@ SPEECH_SLICES = 16  # of a clip of speech alone
 LOSSES, MOST_CURVES = {"loss", "ctc", "copy", "reading", "away"}, 12  # where there are more, only their mean has a name
 WORDS = 2000  # texts, in which every word of the world comes
 ODD = 0.7  # of the things in odd clips
-SHARES = tuple((name, setting.share) for name, setting in SETTINGS.items())  # of the clips with a name
 SPOKEN_SHARES = (("film", 0.6), ("slides", 0.25), ("naming", 0.15))
 # How much happens in a training clip, from and to, against the world's own pace. Where it is always as much, it is told by the
 # clip's length, and not by what happened.
@@ -80,10 +77,10 @@ def taught(curriculum: Curriculum, work: Path, seed: int, start: Path | None) ->
     learning, is_new = begun(curriculum, work, seed, start), start is None
     with beside(spoken, curriculum, work, seed, start):
         sorts = teach_senses(learning, curriculum, seed, is_new)
-    teach_language(learning, curriculum, seed, is_new)
+    teach_language(learning, curriculum, is_new)
     fusion.distil(learning.of("distil"), curriculum.stage("distil", is_new), sorts)
     joint, joining = learning.of("join"), curriculum.stage("join", is_new)
-    fusion.join(joint, joining, sorts[0], sorts[1:], rehearsal(joint, joining, curriculum, seed))
+    fusion.join(joint, joining, sorts[0], sorts[1:], lessons(joint, joining, curriculum.rehearsal))
     return learning
 
 
@@ -99,7 +96,7 @@ def spoken(curriculum: Curriculum, work: Path, seed: int, start: Path | None) ->
     """The stage that needs no films, alone: it is kept in `work`, and only loaded when its turn comes."""
     prepare()
     with processor():
-        teach_language(begun(curriculum, work, seed, start), curriculum, seed, is_new=start is None)
+        teach_language(begun(curriculum, work, seed, start), curriculum, is_new=start is None)
 
 
 def begin(work: Path, recipe: dict[str, Any]) -> None:
@@ -145,7 +142,7 @@ def teach_senses(learning: Run, curriculum: Curriculum, seed: int, is_new: bool)
     folders, seed = [learning.folder / name for name in ("clips", "odd", "speech")], 10_000_000 * seed
     budget, slices, pictures = curriculum.budget, curriculum.slices, learning.model.config.fusion.pictures
     plans = (
-        bank.Plan(budget.clips, slices, seed + 1_000_000, DENSITIES, pictures, shares=SHARES),
+        bank.Plan(budget.clips, slices, seed + 1_000_000, DENSITIES, pictures, shares=bank.SHARES),
         bank.Plan(budget.odd, slices, seed + 3_000_000, DENSITIES, pictures, odd=ODD),
         bank.Plan(budget.speech, SPEECH_SLICES, seed + 5_000_000, SPEECH_DENSITIES, pictures=0, shares=SPOKEN_SHARES),
     )
@@ -160,11 +157,11 @@ def teach_senses(learning: Run, curriculum: Curriculum, seed: int, is_new: bool)
     return [fusion.encode(learning.model, sort, folder) for sort, folder in zip((clips, odd, speech), folders, strict=True)]
 
 
-def teach_language(learning: Run, curriculum: Curriculum, seed: int, is_new: bool) -> None:
+def teach_language(learning: Run, curriculum: Curriculum, is_new: bool) -> None:
     """Teach the language model on the oracle's tokens, and the oracle with it."""
     learning, speaking = learning.of("language"), curriculum.stage("language", is_new)
     chosen = curriculum.lessons if is_new else curriculum.further
-    language.speak(learning, speaking, lessons(learning, speaking, chosen, curriculum.budget.samples, seed))
+    language.speak(learning, speaking, lessons(learning, speaking, chosen))
 
 
 def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
@@ -176,21 +173,10 @@ def finish(learning: Run, folder: Path, facts: dict[str, Any]) -> None:
     print(f"wrote {folder}")
 
 
-def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...], count: int, seed: int) -> language.Lessons:
-    """Lessons of `count` symbolic samples each; none for a stage of no steps or one that is finished."""
-    if not stage.steps or (learning.folder / f"{stage.name}.pt").exists():
-        return language.Lessons(learning, [])
-    make = partial(bank.make_samples, learning.tokenizer, count, asked=7, workers=cores())
-    window = learning.model.config.fusion.slices_per_window
-    samples = [make(replace(lesson, window=window), seed=10 * seed + number) for number, lesson in enumerate(syllabus, 1)]
+def lessons(learning: Run, stage: Stage, syllabus: tuple[bank.Lesson, ...]) -> language.Lessons:
+    """The steps of a stage, shared out among these lessons."""
     whole = sum(lesson.share for lesson in syllabus)
-    shares = (math.ceil(stage.steps * lesson.share / whole) for lesson in syllabus)
-    return language.Lessons(learning, list(zip(shares, samples, strict=True)))
-
-
-def rehearsal(learning: Run, stage: Stage, curriculum: Curriculum, seed: int) -> language.Lessons:
-    """What a language model goes on with while it learns together with the Q-Former."""
-    return lessons(learning, stage, curriculum.rehearsal, math.ceil(curriculum.budget.samples / 2), seed + 1)
+    return language.Lessons(learning, [(math.ceil(stage.steps * lesson.share / whole), lesson) for lesson in syllabus])
 
 
 def prepare() -> None:
