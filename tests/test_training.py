@@ -366,7 +366,7 @@ def test_memories_of_a_step_are_equally_long_its_own_and_the_same_however_one_ca
 
 
 def test_samples_of_a_lesson_are_of_its_settings(tokenizer: Tokenizer) -> None:
-    lesson = bank.Lesson(1.0, (16, 24), shares=(("speech", 1.0), ("film", 0.0)))
+    lesson = bank.Lesson(1.0, (16, 24), settings=(("speech", 1.0), ("film", 0.0)))
     spoken = bank.symbolic(tokenizer, lesson, 16, 10, np.random.default_rng(0))
     assert {question.kind for sample in spoken for question in sample.asked} == {"said", "said_last"}
     assert not any(sample.rows[:, : labels.SOUND].any() for sample in spoken)  # nothing is seen

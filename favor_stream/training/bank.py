@@ -158,7 +158,7 @@ class Lesson:
     lengths: tuple[int, ...]  # of a memory, in slices
     exercises: float = EXERCISES
     densities: tuple[float, float] = (0.7, 3.0)  # as in `Plan`: memories may be fuller than clips
-    shares: Shares = SHARES
+    settings: Shares = SHARES
 
 
 def symbolic(tokenizer: Tokenizer, lesson: Lesson, size: int, window: int, rng: np.random.Generator) -> list[Sample]:
@@ -173,7 +173,7 @@ def symbolic(tokenizer: Tokenizer, lesson: Lesson, size: int, window: int, rng: 
 
 
 def imagined(tokenizer: Tokenizer, lesson: Lesson, slices: int, until: int, window: int, rng: np.random.Generator) -> Sample:
-    setting = str(rng.choice(FILMS)) if slices > LONG else chosen(lesson.shares, rng)
+    setting = str(rng.choice(FILMS)) if slices > LONG else chosen(lesson.settings, rng)
     wish = Wish(int(rng.integers(SEEDS)), slices * SLICE_S, "symbolic", world.guessed, rng.uniform(*lesson.densities))
     script = scenes.draw(setting, wish).script
     rows = np.stack([labels.encode(t, tokenizer) for t in truth.slices(script)[:until]])

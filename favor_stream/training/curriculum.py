@@ -42,7 +42,7 @@ LESSONS = (
 )
 # A camera that stays on sees an empty room most of the time, and people say more than one thing: what came last, or all that was
 # said, is then asked of a memory that is longer than a film and ends with nothing.
-STAYING = Lesson(1, (16, 24, 32, 40, 48, 64), shares=(*(dict(SHARES) | {"film": 0.3, "over": 0.2, "speech": 0.06}).items(),))
+STAYING = Lesson(1, (16, 24, 32, 40, 48, 64), settings=(*(dict(SHARES) | {"film": 0.3, "over": 0.2, "speech": 0.06}).items(),))
 NANO = Curriculum(
     "favor-nano",
     Budget(2000, odd=2000, speech=14_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500),
