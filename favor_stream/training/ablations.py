@@ -130,7 +130,7 @@ def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     learning.model.fusion = Fusion(learning.model.config)
     fusion.distil(learning.of("distil"), distilling, course.sorts, diversity)
     joint = learning.of("join")
-    rehearsal = train.lessons(joint, joining, curriculum.rehearsal)
+    rehearsal = train.lessons(joint, joining, curriculum.further)
     fusion.join(joint, joining, course.sorts[0], course.sorts[1:], rehearsal, diversity)
     weights.save(out, learning.model, learning.tokenizer, {"variant": variant, "seed": seed, "budget": repr(budget)})
 

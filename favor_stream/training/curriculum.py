@@ -18,8 +18,7 @@ class Curriculum:
     budget: Budget
     slices: int  # of a film
     lessons: tuple[Lesson, ...]  # for a language model that knows nothing
-    further: tuple[Lesson, ...]  # for one that can look things up
-    rehearsal: tuple[Lesson, ...]  # while it learns together with the Q-Former
+    further: tuple[Lesson, ...]  # for one that can look things up, also while it learns together with the Q-Former
     rates: Mapping[str, float] = field(default_factory=dict)  # of stages, against the usual: a small model may take larger steps
 
     def stage(self, name: str, is_new: bool) -> Stage:
@@ -49,7 +48,6 @@ NANO = Curriculum(
     slices=32,
     lessons=LESSONS,
     further=unexercised((STAYING,)),
-    rehearsal=unexercised((STAYING,)),
 )
 SHORT = (Lesson(1, (8,)),)
 # Minutes on two cores, after which pictures are told better than by chance; words and sounds are not.
@@ -59,7 +57,6 @@ SMOKE = Curriculum(
     slices=6,
     lessons=SHORT,
     further=unexercised(SHORT),
-    rehearsal=unexercised(SHORT),
     rates={"sight": 2.5, "language": 1.5, "join": 2.5},
 )
 CURRICULA = {"nano": NANO, "smoke": SMOKE}
