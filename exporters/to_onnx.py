@@ -28,7 +28,7 @@ def export(graph: Graph, path: Path, precision: str) -> None:
     step = lowered(graph.step, DTYPES[precision]) if precision != "fp32" else graph.step
     part = path.with_name(f".{path.name}.part")
     is_large = sum(weight.nbytes for weight in step.parameters()) > LARGEST * 0.9
-    with quiet():
+    with quiet(), torch.no_grad():  # what learns attends in another way
         program = torch.onnx.export(
             step.eval(),
             tuple(graph.example.values()),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tiny import tiny_model
 
 from favor_stream.errors import ConfigError
+from favor_stream.model.attention import attend
 from favor_stream.model.audio import AudioEncoder
 from favor_stream.model.config import PRESETS, AudioConfig, FusionConfig, VisionConfig
 from favor_stream.model.favor import Favor
@@ -193,6 +194,20 @@ def test_synchronised_token_pairs_picture_and_sound_and_pads_the_shorter() -> No
     assert pairs[0, 0, 24].tolist() == [1, 1, 1, 2, 2, 2]
     assert pairs[0, 0, 25].tolist() == [1, 1, 1, 0, 0, 0]
     assert synchronise(pictures, sounds, 32, paired=False).shape == (1, 2, 64, 3)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_of_what_learns_is_torch_s(dtype: torch.dtype, most: float, masked: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, n, 8, generator=generator).to(dtype).requires_grad_() for n in (5, 7, 7))
+    mask = torch.ones(5, 7, dtype=torch.bool).tril(2) if masked else None
+    ours = attend(query, key, value, mask)
+    torch_s = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    weight = torch.randn(ours.shape, generator=generator).to(dtype)
+    learned, expected = (torch.autograd.grad(out, (query, key, value), weight) for out in (ours, torch_s))
+    for one, other in zip((ours, *learned), (torch_s, *expected), strict=True):
+        torch.testing.assert_close(one, other, atol=most, rtol=most)
 
 
 def test_diversity_loss_is_one_for_equal_and_zero_for_orthogonal_queries() -> None:

@@ -79,7 +79,8 @@ class Stem(nn.Module):
 
     def forward(self, mel: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra [B, mels, 2 + 2 n] and the last frame of the first convolution -> tokens [B, n, D] and that frame now."""
-        frames = torch.cat([past, F.gelu(self.first(mel[:, None]))], -1)
+        new = F.gelu(self.first(mel[:, None]))
+        frames = torch.cat([past.to(new.dtype), new], -1)
         return self.out(F.gelu(self.second(frames)).flatten(1, 2).transpose(1, 2)), frames[..., -1:]
 
 
@@ -103,7 +104,7 @@ class AudioLayer(nn.Module):
         x = x + self.conv(series).transpose(1, 2)
         normal = self.before_attention(x)
         key, value = self.attention.remember(normal)
-        keys, values = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+        keys, values = torch.cat([keys.to(key.dtype), key], 2), torch.cat([values.to(value.dtype), value], 2)
         x = x + self.attend(normal, keys, values, mask)
         return x + self.mlp(self.before_mlp(x)), series[..., -past.shape[-1] :], keys, values
 

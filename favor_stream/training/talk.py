@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from favor_stream.aveb.questions import Question
+from favor_stream.model.attention import attend
 from favor_stream.model.config import ModelConfig
 from favor_stream.model.favor import Favor
 from favor_stream.model.llama import before, behind
@@ -115,9 +116,7 @@ def asking(llm: LlamaForCausalLM, hidden: Tensor, positions: Tensor, mask: Tenso
         query, key, value = before(llm, number, hidden, turn)
         parts = [asked] if number == last else [remembered, asked]
         seen = [
-            F.scaled_dot_product_attention(
-                query[:, :, part], key[:, :, : part.stop], value[:, :, : part.stop], mask[:, :, part, : part.stop]
-            )
+            attend(query[:, :, part], key[:, :, : part.stop], value[:, :, : part.stop], mask[:, :, part, : part.stop])
             for part in parts
         ]
         attended = torch.cat(seen, 2).transpose(1, 2).flatten(2)
