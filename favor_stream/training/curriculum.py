@@ -30,6 +30,9 @@ def unexercised(lessons: tuple[Lesson, ...]) -> tuple[Lesson, ...]:
     return tuple(replace(lesson, exercises=0.0) for lesson in lessons)
 
 
+# A camera that stays on sees an empty room most of the time, and people say more than one thing: what came last, or all that was
+# said, is then asked of a memory that is longer than a film and ends with nothing.
+STAYING = (*(dict(SHARES) | {"film": 0.3, "over": 0.2, "speech": 0.06}).items(),)
 # Looking things up begins in short memories; by a shape it is learned only where nearly every word is a look-up. What was found
 # in short memories is not yet found in those four times as long.
 LESSONS = (
@@ -37,17 +40,14 @@ LESSONS = (
     Lesson(1400, (16,), exercises=1.0),
     Lesson(2600, (16, 24, 32, 40)),
     Lesson(200, (16, 24, 32, 48, 80, 160)),
-    Lesson(3400, (32, 40), exercises=0.25),
+    Lesson(3400, (16, 24, 32, 40, 48, 64), exercises=0.25, settings=STAYING),
 )
-# A camera that stays on sees an empty room most of the time, and people say more than one thing: what came last, or all that was
-# said, is then asked of a memory that is longer than a film and ends with nothing.
-STAYING = Lesson(1, (16, 24, 32, 40, 48, 64), settings=(*(dict(SHARES) | {"film": 0.3, "over": 0.2, "speech": 0.06}).items(),))
 NANO = Curriculum(
     "favor-nano",
-    Budget(2000, odd=2000, speech=14_000, sight=1500, hearing=5200, language=8000, distil=1300, join=1500),
+    Budget(2000, odd=2000, speech=14_000, sight=1500, hearing=6000, language=10_000, distil=1500, join=2000),
     slices=32,
     lessons=LESSONS,
-    further=unexercised((STAYING,)),
+    further=unexercised(LESSONS[-1:]),
 )
 SHORT = (Lesson(1, (8,)),)
 # Minutes on two cores, after which pictures are told better than by chance; words and sounds are not.
