@@ -1,8 +1,9 @@
 # `make demo` and `make test` from a clean clone: the first use makes .venv, later ones reuse it.
 # Needs Python 3.11 or later with venv and pip. Another interpreter, more tests at once: make PYTHON=python3.12 JOBS=8 test
+# Three at once are for two cores: tests wait for a third of their time.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
