@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 from favor_stream import homeassistant, payload
 from favor_stream.agent import Agent
 from favor_stream.asked import Asked, asked, words
-from favor_stream.errors import ConfigError, FavorError
+from favor_stream.errors import ConfigError, DeviceError, FavorError
 from favor_stream.health import Health
 from favor_stream.outbox import Outbox
 from favor_stream.outlets import Broker
@@ -201,7 +201,7 @@ class Mqtt:
                     finally:  # a clean stop sends no will
                         with suppress(aiomqtt.MqttError, TimeoutError):
                             await client.publish(f"{self._topic}/availability", OFFLINE, qos=1, retain=True, timeout=1)
-            except* (aiomqtt.MqttError, OSError) as errors:
+            except* (aiomqtt.MqttError, OSError, DeviceError) as errors:
                 self._lose(errors.exceptions[0])
             await patience.wait()
 

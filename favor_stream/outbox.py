@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Outbox:
 
     def __init__(self, path: Path, most: int = 100_000) -> None:
         self.dropped = 0  # that were the oldest when more than `most` were waiting
+        self._done = 0  # number of the last that is done: its row stays for a while where the disk takes nothing any more
         self._path, self._most, self._lock = path, most, threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +67,19 @@ class Outbox:
 
     def first(self) -> Message | None:
         """The oldest message; it stays until it is `done`."""
+        oldest = "SELECT number, topic, payload FROM messages WHERE number > ? ORDER BY number LIMIT 1"
         with self._lock:
-            row = self._store.execute("SELECT number, topic, payload FROM messages ORDER BY number LIMIT 1").fetchone()
+            try:
+                row = self._store.execute(oldest, (self._done,)).fetchone()
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
         return Message(*row) if row else None
 
     def done(self, message: Message) -> None:
-        """The broker has it."""
-        with self._lock:
-            self._waiting -= self._store.execute("DELETE FROM messages WHERE number = ?", (message.number,)).rowcount
+        """The broker has it. On a full disk its row stays until a later one is done, or the next run tells it again."""
+        with self._lock, suppress(sqlite3.Error):
+            self._done = message.number
+            self._waiting -= self._store.execute("DELETE FROM messages WHERE number <= ?", (self._done,)).rowcount
 
     def close(self) -> None:
         self._store.close()

@@ -18,7 +18,7 @@ import httpx2
 
 from favor_stream import payload
 from favor_stream.agent import Agent
-from favor_stream.errors import FavorError
+from favor_stream.errors import DeviceError, FavorError
 from favor_stream.outbox import Message, Outbox
 from favor_stream.outlets import Hook
 from favor_stream.records import Event, WatchEvent
@@ -64,7 +64,12 @@ class Webhook:
         async with httpx2.AsyncClient(timeout=ANSWER_S) as client:
             while True:
                 self._something.clear()
-                message = await asyncio.to_thread(self._outbox.first)
+                try:
+                    message = await asyncio.to_thread(self._outbox.first)
+                except DeviceError as error:
+                    self._lose(str(error))
+                    await patience.wait()
+                    continue
                 if message is None:
                     await self._something.wait()
                 elif await self._is_taken(client, message):

@@ -21,8 +21,10 @@ from favor_stream import mqtt, retrying
 from favor_stream.agent import Agent
 from favor_stream.asked import asked
 from favor_stream.config import Config, load
-from favor_stream.errors import ConfigError
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.mqtt import Mqtt
+from favor_stream.outbox import Message as Stored
+from favor_stream.outbox import Outbox
 from favor_stream.outlets import Broker
 from favor_stream.records import Event, Watch
 
@@ -172,6 +174,35 @@ def test_loss_and_return_of_the_broker_are_told_once_each(server: Mosquitto, con
             return kinds
 
     assert asyncio.run(run()) == ["lost", "found"]
+
+
+def test_disk_that_cannot_be_read_for_a_while_is_told_and_loses_nothing(
+    server: Mosquitto, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, read = happening(1), Outbox.first
+    failing = [DeviceError("outbox.sqlite: the outbox cannot be used (disk I/O error)")]
+
+    def first(outbox: Outbox) -> Stored | None:
+        if failing and len(outbox):
+            raise failing.pop()
+        return read(outbox)
+
+    async def run() -> tuple[str, list[str]]:
+        monkeypatch.setattr(Outbox, "first", first)
+        async with connected(config, on(server), tmp_path) as (agent, _), listener(server, "favor/porch/event") as client:
+            news = agent.events()
+            agent.publish(sent)
+            heard = told(await message(client, "favor/porch/event"))["id"]
+            texts = []
+            async for event in news:
+                texts += [event.text] if event.kind in ("lost", "found") else []
+                if event.kind == "found":
+                    break
+            return heard, texts
+
+    heard, (lost, _) = asyncio.run(run())
+    assert heard == sent.id
+    assert "disk I/O error" in lost
 
 
 def test_device_is_described_in_retained_messages_and_says_goodbye(server: Mosquitto, config: Config, tmp_path: Path) -> None:

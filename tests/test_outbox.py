@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,6 +25,17 @@ def drained(outbox: Outbox) -> list[bytes]:
         out.append(message.payload)
         outbox.done(message)
     return out
+
+
+@contextmanager
+def full_disk(file: Path) -> Iterator[None]:
+    """Inside, this file grows no more, nor does one that is larger."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 def test_messages_leave_in_their_order_when_they_are_done_and_not_before(tmp_path: Path) -> None:
@@ -72,6 +87,21 @@ def test_a_hundred_thousand_messages_leave_memory_as_it_was(tmp_path: Path) -> N
     assert len(outbox) == 999
     assert held[1] - held[0] < 4_000_000
     assert (tmp_path / "outbox.sqlite").stat().st_size < 4_000_000
+
+
+def test_what_waits_leaves_once_from_a_full_disk_too(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    for number in range(3):
+        outbox.put("event", b"%d" % number)
+    with full_disk(tmp_path / "outbox.sqlite-wal"):
+        with pytest.raises(DeviceError, match="free some space"):
+            outbox.put("event", b"no room")
+        assert drained(outbox) == [b"0", b"1", b"2"]
+    outbox.put("event", b"3")
+    assert drained(outbox) == [b"3"]
+    assert len(outbox) == 0
+    with sqlite3.connect(tmp_path / "outbox.sqlite") as store:
+        assert store.execute("SELECT count(*) FROM messages").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("content", [None, b"this is no database" * 100])

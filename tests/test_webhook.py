@@ -19,7 +19,8 @@ from mosquitto import free_port
 from favor_stream import retrying
 from favor_stream.agent import Agent
 from favor_stream.config import Config, load
-from favor_stream.errors import ConfigError
+from favor_stream.errors import ConfigError, DeviceError
+from favor_stream.outbox import Message, Outbox
 from favor_stream.outlets import Hook
 from favor_stream.records import WatchEvent
 from favor_stream.webhook import Webhook
@@ -97,6 +98,25 @@ def test_events_wait_for_a_server_that_is_away_and_come_in_order(config: Config,
     assert [json.loads(body)["id"] for _, body in server.taken] == [event.id for event in sent]
     assert len(told) == 2
     assert "cannot be told" in told[0]
+    assert "is back" in told[1]
+
+
+def test_disk_that_cannot_be_read_for_a_while_is_told_and_loses_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failing = Outbox.first, [DeviceError("outbox.sqlite: the outbox cannot be used (disk I/O error)")] * 2
+
+    def first(outbox: Outbox) -> Message | None:
+        if failing:
+            raise failing.pop()
+        return read(outbox)
+
+    monkeypatch.setattr(Outbox, "first", first)
+    sent = [happening(1), happening(2)]
+    server, told = posted(config, f"http://127.0.0.1:{free_port()}", tmp_path, sent)
+    server.close()
+    assert [json.loads(body)["id"] for _, body in server.taken] == [event.id for event in sent]
+    assert "disk I/O error" in told[0]
     assert "is back" in told[1]
 
 
