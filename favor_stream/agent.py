@@ -98,6 +98,8 @@ class Agent:
             self._loop = asyncio.get_running_loop()
             session = await self._mind.compute(self._mind.session)
             self._memory = Memory(self._mind, session, self._now, lambda: self.lag_s)
+            for watch in self.watches:
+                self._require(watch)
             await self._intake.open()
             await self._remember()
             self._proving = asyncio.create_task(self._lookout.run(), name="prove")
@@ -238,9 +240,10 @@ class Agent:
         await self._lookout.change(watch, self._now())
 
     def watch(self, watch: Watch) -> None:
-        """Watch this too from now on. ConfigError where one of its name is watched, or its gate is not."""
+        """Watch this too from now on. ConfigError where its name is taken, its gate not watched, or its words cannot be asked."""
         if watch.by == "speech" and not self._signals.hears_speech:
             raise ConfigError(f"watch {watch.name!r} is by speech; start with --voice, or with such a watch in the settings")
+        self._require(watch)
         self._lookout.add(watch)
 
     async def unwatch(self, name: str) -> None:
@@ -419,6 +422,15 @@ class Agent:
 
     def _now(self) -> Now:
         return Now(self.heard_until_s, self._intake.captured_at(self.heard_until_s))
+
+    def _require(self, watch: Watch) -> None:
+        """Raises ConfigError for words that the model cannot be asked: every slice would fail of them."""
+        if watch.by != "model" or self._memory is None:  # before it is entered, which looks again
+            return
+        try:
+            self._memory.session.require(watch.asked)
+        except ConfigError as error:
+            raise ConfigError(f"watch {watch.name!r}: {error}") from None
 
     async def _watch(self) -> None:
         """Ask every watch of the slice that was just seen, in one pass; not while somebody's answer is being written."""

@@ -133,6 +133,12 @@ class Llm:
         with self.cache.looking_back(back):
             return [chance for tree in trees(asked, room) for chance in self._chances(tree, extra)]
 
+    def require(self, question: str, extra: int) -> None:
+        """Raises `ConfigError` where `probability` could not be asked this beside so many `extra` tokens. On any thread."""
+        tokens, most = len(self._words.question(question)), self.cache.room.branch_tokens - extra
+        if tokens > most:
+            raise ConfigError(f"the question takes {tokens} tokens: expected at most {most}; shorten it")
+
     def mark(self) -> Mark:
         """Remembers this place, to `rewind` to until the next eviction."""
         return self.cache.mark()

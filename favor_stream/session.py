@@ -275,6 +275,10 @@ class Session:
         windows = None if back_s is None else math.ceil(back_s / (fusion.slices_per_window * SLICE_S))
         return self._llm.probability(questions, self._open_window(), windows and windows * fusion.tokens_per_window)
 
+    def require(self, question: str) -> None:
+        """Raises ConfigError where `check` could not be asked this at every moment of a window. On any thread."""
+        self._llm.require(question, extra=self.window_shape[0])
+
     def perceived(self) -> Perceived:
         """What is seen, heard and was last said, as the model puts it; questions like any other."""
         seen, heard, said = ("".join(self.ask(question)) for question in NOW)

@@ -247,6 +247,20 @@ def test_watches_of_the_configuration_are_watched_and_may_be_switched(film: str,
     assert asyncio.run(run()) == ["new", "update", "end"]
 
 
+@pytest.mark.parametrize("words", ["a </s> appears", "a red ring " * 400])
+def test_words_that_cannot_be_asked_are_refused_and_perceiving_goes_on(words: str, film: str, config: Config) -> None:
+    async def run() -> None:
+        watch = Watch("odd", words)
+        async with asyncio.timeout(30.0), Agent(film, config=config, pace="fast") as agent:
+            with pytest.raises(ConfigError, match="watch 'odd': the question"):
+                agent.watch(watch)
+            await agent.ended()
+        with pytest.raises(ConfigError, match="watch 'odd': the question"):
+            await Agent(film, config=replace(config, watches=(watch,))).__aenter__()
+
+    asyncio.run(run())
+
+
 def test_motion_and_loudness_need_no_model(tmp_path: Path, config: Config) -> None:
     path = tmp_path / "film.mp4"
     still, other = numbered(1), 255 - numbered(1)

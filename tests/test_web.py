@@ -116,6 +116,7 @@ def test_who_leaves_in_the_middle_of_an_answer_holds_up_nobody(config: Config) -
         ("/v1/ask", {"question": "what?", "colour": "red"}, "colour: Extra inputs"),
         ("/v1/ask", {"question": "what?", "schema": {"type": "nonsense"}}, "schema"),
         ("/v1/watches", {"question": "!", "on": 2}, "on < 1"),
+        ("/v1/watches", {"question": "a </s> appears"}, "control token"),
         ("/v1/watches", {"question": "somebody is at the door", "severity": "high"}, "severity: Input should be"),
     ],
 )
