@@ -32,8 +32,7 @@ class Broker:
     most_waiting: int = 100_000  # messages on disk while the broker is away; the oldest are dropped beyond
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.url)
-        if address.scheme not in ("mqtt", "mqtts") or not address.hostname or address.password:
+        if not is_address(self.url, "mqtt", "mqtts"):
             raise ConfigError("mqtt url: expected mqtt://HOST or mqtts://HOST, with :PORT or not, and no password in it")
         if self.protocol not in ("5", "3.1.1"):
             raise ConfigError(f'mqtt protocol is {self.protocol!r}; write "5" or "3.1.1"')
@@ -112,8 +111,7 @@ class Hook:
     most_waiting: int = 100_000  # events on disk while the server is away; the oldest are dropped beyond
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.url)
-        if address.scheme not in ("http", "https") or not address.hostname or address.password:
+        if not is_address(self.url, "http", "https"):
             raise ConfigError("webhook url: expected https://HOST/PATH or http://HOST/PATH, with no password in it")
 
     def secret(self) -> str:
@@ -121,6 +119,15 @@ class Hook:
         if not found:
             raise ConfigError("the webhook has no secret to sign with; give secret_file or set FAVOR_WEBHOOK_SECRET")
         return found
+
+
+def is_address(url: str, *schemes: str) -> bool:
+    """Whether it names a host by one of these schemes, with a port that may be one and no password."""
+    try:
+        address = urlsplit(url)
+        return address.scheme in schemes and bool(address.hostname) and not address.password and address.port != 0
+    except ValueError:  # of brackets and ports that are none
+        return False
 
 
 def secret(path: Path | None, variable: str) -> str | None:

@@ -531,7 +531,9 @@ def test_files_that_are_no_certificates_are_one_clear_error(tmp_path: Path) -> N
         mqtt.tls(Broker("mqtts://localhost", ca=tmp_path / "ca.pem"))
 
 
-@pytest.mark.parametrize("url", ["localhost", "http://localhost", "mqtt://", "mqtt://me:secret@localhost"])
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://localhost", "mqtt://", "mqtt://me:secret@localhost", "mqtt://[::1", "mqtt://host:one"]
+)
 def test_address_that_is_none_is_refused_without_telling_its_password(url: str) -> None:
     with pytest.raises(ConfigError, match="expected mqtt://HOST") as caught:
         Broker(url)

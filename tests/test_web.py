@@ -48,20 +48,19 @@ from favor_stream.web.streams import Streams
 
 def test_nobody_gets_in_without_the_token_or_from_another_page(config: Config) -> None:
     async def calls(agent: Agent, client: Any) -> list[Any]:
-        foreign = {"origin": "http://elsewhere.example"}
         return [
             await client.get("/v1/status", headers={"authorization": "Bearer wrong"}),
             await client.get("/", headers={"authorization": ""}),
             await client.get("/?token=wrong", headers={"authorization": ""}),
-            await client.post("/v1/forget", headers=foreign),
+            *[await client.post("/v1/forget", headers={"origin": page}) for page in ("http://elsewhere.example", "http://[::1")],
             await client.get("/healthz", headers={"authorization": ""}),
         ]
 
-    wrong, none, guessed, foreign, alive = ran(config, calls)
+    wrong, none, guessed, foreign, broken, alive = ran(config, calls)
     for answer in (wrong, none, guessed):
         assert error(answer)[:2] == (401, "no_token")
         assert "open the link" in error(answer)[2]
-    assert error(foreign)[:2] == (403, "forbidden")
+    assert error(foreign)[:2] == error(broken)[:2] == (403, "forbidden")
     assert alive.status_code == 200
 
 

@@ -140,7 +140,7 @@ def test_what_a_server_does_not_want_is_told_once_and_the_rest_goes_on(config: C
 
 
 def test_hook_that_cannot_be_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for url in ("", "ftp://x", "https://me:secret@host"):
+    for url in ("", "ftp://x", "https://me:secret@host", "https://[::1", "https://host:99999"):
         with pytest.raises(ConfigError, match="expected https://HOST"):
             Hook(url)
     monkeypatch.delenv("FAVOR_WEBHOOK_SECRET")

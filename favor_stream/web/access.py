@@ -8,7 +8,7 @@ import secrets
 import time
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,7 +58,7 @@ class Access:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         is_entering = scope["path"] == "/" and self._is_right(given)
-        if "origin" in headers and urlsplit(headers["origin"]).netloc != headers.get("host"):
+        if "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host"):
             return 403, "forbidden", f"the page of {headers['origin']} may not call; open this server's own page"
         if not (is_entering or scope["path"] in OPEN or self._is_right(bearer(headers) or cookie(headers))):
             return 401, "no_token", "no token, or another one; open the link that favor-stream serve has printed"
