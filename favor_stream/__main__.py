@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from favor_stream.chronicle import Keep
 
 EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
-WORLD_FPS = 8.0
+WORLD_FPS, LONGEST_FILM_S = 8.0, 7200.0  # of a film that is made, whose sound is held in memory
 EXTRAS: dict[str, set[str | None]] = {
     "train": {"espeakng_loader", "jiwer", "matplotlib"},
     "mqtt": {"aiomqtt", "amqtt"},
@@ -282,6 +282,8 @@ def _world(arguments: argparse.Namespace, config: Config) -> int:
             f"{arguments.out}: expected the name of a film; the truth is written beside it; give one such as clip.mp4"
         )
     path = arguments.out.with_suffix(".json")
+    if arguments.seconds > LONGEST_FILM_S:
+        raise ConfigError(f"a film of {arguments.seconds:g} s; expected {LONGEST_FILM_S:g} s at most; make several")
     if arguments.setting not in scenes.SETTINGS:
         raise ConfigError(f"there is no setting {arguments.setting!r}; expected one of: {', '.join(scenes.SETTINGS)}")
     script = scenes.draw(arguments.setting, scenes.Wish(arguments.seed, arguments.seconds, "held_out")).script

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction["_Parser"]  # argparse gives what add_subparsers returns no public name
 
 EMBEDDED = "embedded"
+MOST_DIGITS = 18  # of a number: what 64 bits hold
 SOURCES = "a film, recording or ROS 2 bag, an address (rtsp://...), camera, camera:1, microphone, microphone:NAME, lavfi:GRAPH"
 
 
@@ -277,8 +278,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0, of {MOST_DIGITS} digits at most")
     return int(text)
 
 

@@ -133,10 +133,11 @@ async def _watch(agent: Agent, config: Config, embedded: bool, keeps: Sequence[K
         answering = asyncio.create_task(_answer(agent, view, questions), name="answer")
         serving = [asyncio.create_task(outlet(), name="outlet") for outlet in outlets]
         try:
-            await telling
+            ended, _ = await asyncio.wait({telling, *serving}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ended:  # an outlet that fails must not be missed in silence
+                task.result()
             await agent.ended()  # raises what the sources ended with, though somebody may still be typing
             await answering
-            await asyncio.gather(*serving)
         finally:
             for task in (drawing, telling, answering, *serving):
                 task.cancel()

@@ -109,7 +109,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--budget", "language=many"], "'many' is not a whole number"),
         (["train", "--budget", "lang=3"], "a budget knows no 'lang'"),
         (["train", "--budget", "batch=0"], "batch is 0 in the budget: expected 1 or more"),
-        (["train", "--budget", "odd=0"], "odd is 0 in the budget, and distil has 1300 steps: expected 1 or more, or no steps"),
+        (["train", "--budget", "odd=0"], "odd is 0 in the budget, and distil has 1500 steps: expected 1 or more, or no steps"),
         (
             ["train", "--budget", "sight=0,hearing=0,language=0,distil=0,join=0"],
             "no step of any stage",
@@ -121,6 +121,8 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["live"], "SOURCE"),
         (["world"], "--seed"),
         (["world", "--seed", "-1", "--out", "clip.mp4"], "'-1' is not a whole number"),
+        (["world", "--seed", "7", "--out", "clip.mp4", "--seconds", "1e300"], "make several"),
+        (["train", "--seed", "9" * 30], "18 digits at most"),
         (["world", "--seed", "1", "--out", "."], "expected the name of a film"),
         (["ask", "film.mp4", QUESTION, "--at", "soon"], "'soon' is not a positive number of seconds"),
         (["live", "rtsp://me:pa[ss@camera/"], "an address that cannot be read"),

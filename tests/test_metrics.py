@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from urllib.request import urlopen
 
 import pytest
@@ -62,3 +64,12 @@ def test_port_that_is_taken_is_one_clear_error(config: Config) -> None:
 def test_port_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="from 1 to 65535"):
         Page(port=70_000)
+
+
+def test_outlet_that_fails_ends_an_endless_stream_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        watching = [sys.executable, "-m", "favor_stream", "live", "lavfi:testsrc=size=64x48:rate=4", "--json"]
+        command = [*watching, "--metrics", str(taken.getsockname()[1])]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert "cannot be listened to" in ended.stderr.splitlines()[-1]
