@@ -241,6 +241,19 @@ def test_diagnostics_tell_ages_counts_and_troubles(config: Config) -> None:
     within(ROBOT, config, use)
 
 
+def test_what_runs_beside_and_fails_is_told_in_the_diagnostics(config: Config) -> None:
+    async def failing() -> None:
+        raise DeviceError("metrics: 127.0.0.1:9464 cannot be listened to; choose another port")
+
+    async def run() -> None:
+        desk = Desk()
+        async with Node(ROBOT, (), config, lambda on_trouble: desk, lambda agent: [failing]):
+            await until(lambda: desk.told["/diagnostics"] and len(desk.diagnostics.status) > 1)
+        assert {status.name: status.message for status in desk.diagnostics.status}["favor: outlet_failed"].startswith("metrics:")
+
+    asyncio.run(run())
+
+
 def test_topic_that_stops_is_lost_and_found(config: Config) -> None:
     def pictures_are(kind: str, desk: Desk) -> bool:
         return any(IMAGE in event["text"] for event in desk.said("/favor/events") if event["kind"] == kind)

@@ -147,8 +147,15 @@ class Node:
         agent = Agent(*sources, config=self._config, mind=self._mind, clock=self._clock)
         events, beside, self._health = agent.events(), self._beside(agent), Health()
         self._agent = await agent.__aenter__()
-        following = [self._telling.follow(agent, events, self._health), *(companion() for companion in beside)]
+        following = [self._telling.follow(agent, events, self._health), *map(self._accompany, beside)]
         self._following = [asyncio.create_task(work, name="follow") for work in following]
+
+    async def _accompany(self, companion: Companion) -> None:
+        """One that fails is told in the diagnostics; perceiving goes on."""
+        try:
+            await companion()
+        except FavorError as error:
+            self._trouble(Trouble("outlet_failed", str(error)))
 
     async def _deactivate(self) -> None:
         agent, self._agent = self._agent, None

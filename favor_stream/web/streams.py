@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -149,7 +149,8 @@ class Streams:
             for stream in self.all:
                 patience_s = HELD_S if stream.agent.is_held else GRACE_S
                 if stream.inlet and stream.inlet.left_s is not None and stream.inlet.left_s < time.monotonic() - patience_s:
-                    await self.remove(stream.name)
+                    with suppress(NotThereError):  # somebody removed it while another one was left
+                        await self.remove(stream.name)
 
     async def _enter(self, name: str, sources: Sequence[str | Inlet], config: Config, inlet: Inlet | None) -> Stream:
         if not NAME.fullmatch(name):
