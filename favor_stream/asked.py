@@ -54,7 +54,7 @@ def asked(text: str, properties: Properties | None, own: tuple[str, ...]) -> Ask
 def parsed(text: str) -> dict[str, Any]:
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or "text" not in told:
         raise ConfigError('the question is no JSON with a text; write {"id": "1", "text": "what do you see now?"}')

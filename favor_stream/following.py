@@ -34,7 +34,7 @@ async def _follow(broker: Broker, json_out: bool) -> None:
                 is_told = False
                 await client.subscribe(f"{broker.root}/+/event/+", qos=1)
                 async for message in client.messages:
-                    with suppress(ValueError, KeyError, TypeError):  # somebody else's message
+                    with suppress(ValueError, KeyError, TypeError, RecursionError):  # somebody else's message
                         print(_line(message, json_out), flush=True)
         except aiomqtt.MqttError as error:
             if not is_told:

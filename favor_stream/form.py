@@ -22,8 +22,11 @@ class Form:
             from llguidance import LLMatcher, LLTokenizer
         except ModuleNotFoundError as error:
             raise ConfigError("a schema needs llguidance; install it: pip install --editable '.[schema]'") from error
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
-        self._matcher = LLMatcher(LLTokenizer(tokenizer.to_str(), eos_token=eos), grammar)
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_flexible": False})
+            self._matcher = LLMatcher(LLTokenizer(tokenizer.to_str(), eos_token=eos), grammar)
+        except (ValueError, RecursionError) as error:  # of one that is nested too deeply
+            raise ConfigError(f"the schema cannot be read ({error}); write a flatter one") from error
         if self._matcher.is_error():
             reason = " ".join(self._matcher.get_error().split())
             raise ConfigError(f"the schema cannot be filled ({reason}); write a JSON schema that can")

@@ -31,7 +31,7 @@ from favor_stream.health import Health
 from favor_stream.outbox import Outbox
 from favor_stream.outlets import Broker
 from favor_stream.records import SLICE_S, Event, WatchEvent
-from favor_stream.retrying import Patience, ended, until_sent
+from favor_stream.retrying import Patience, ended, until_sent, while_well
 from favor_stream.switches import Switches
 from favor_stream.version import __version__
 
@@ -81,13 +81,14 @@ class Mqtt:
             self._agent.publish(Event("held", self._agent.heard_until_s, text))
         await self._switches.restore()
         self._describe()
-        connection = asyncio.create_task(self._stay_connected(), name="mqtt")
-        others = [asyncio.create_task(work, name="mqtt") for work in (self._answer(), self._tell_figures())]
+        beside = {
+            asyncio.create_task(work, name="mqtt") for work in (self._stay_connected(), self._answer(), self._tell_figures())
+        }
         try:
-            await self._collect()
+            await while_well(self._collect(), beside)
             await until_sent(lambda: len(self._outbox) or self._untold)
         finally:
-            await ended({connection, *others})
+            await ended(beside)
             self._outbox.close()
 
     # What is told.

@@ -168,7 +168,7 @@ class Watch:
             return 'it expects an answer to no question; write look = "what do you see now?"'
         try:
             is_object = not self.schema or isinstance(json.loads(self.schema), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             is_object = False
         return "" if is_object else "its schema is no JSON object; write a JSON schema"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
@@ -33,6 +33,17 @@ async def until_sent(has_waiting: Callable[[], object]) -> None:
         async with asyncio.timeout(LEAVING_S):
             while has_waiting():
                 await asyncio.sleep(0.02)
+
+
+async def while_well(work: Coroutine[None, None, None], beside: set[asyncio.Task[None]]) -> None:
+    """Do this. Raises what one of those `beside` it, which go on for ever, fails with meanwhile: nobody else would notice."""
+    working = asyncio.create_task(work, name="while well")
+    try:
+        done, _ = await asyncio.wait({working, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await ended({working})
 
 
 async def ended(tasks: set[asyncio.Task[None]]) -> None:

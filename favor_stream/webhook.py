@@ -22,7 +22,7 @@ from favor_stream.errors import DeviceError, FavorError
 from favor_stream.outbox import Message, Outbox
 from favor_stream.outlets import Hook
 from favor_stream.records import Event, WatchEvent
-from favor_stream.retrying import Patience, until_sent
+from favor_stream.retrying import Patience, until_sent, while_well
 
 ANSWER_S = 10.0  # that a server may take
 TOO_MANY = 429  # requests: the one refusal that trying again may mend
@@ -42,14 +42,17 @@ class Webhook:
     async def run(self) -> None:
         sending = asyncio.create_task(self._send(), name="webhook")
         try:
-            async for event in self._events:
-                if isinstance(event, WatchEvent):
-                    await self._queue(event)
+            await while_well(self._collect(), {sending})
             await until_sent(lambda: len(self._outbox))
         finally:
             sending.cancel()
             await asyncio.wait({sending})
             self._outbox.close()
+
+    async def _collect(self) -> None:
+        async for event in self._events:
+            if isinstance(event, WatchEvent):
+                await self._queue(event)
 
     async def _queue(self, event: WatchEvent) -> None:
         told = payload.event(event, datetime.now(UTC))

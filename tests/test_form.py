@@ -69,6 +69,16 @@ def test_schema_that_cannot_be_filled_is_one_clear_error(schema: dict[str, Any])
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("depth", [200, 900])
+def test_schema_that_is_nested_too_deeply_is_one_clear_error(depth: int) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"inner": schema}}
+    with pytest.raises(ConfigError, match="write a flatter one") as caught:
+        Session(*talkative_model()).ask("what?", schema=schema)
+    assert "\n" not in str(caught.value)
+
+
 def test_answer_that_does_not_fill_its_schema_is_an_error_and_leaves_no_trace() -> None:
     session = Session(*talkative_model(), max_answer_tokens=3)
     before = session.check(["what?"])

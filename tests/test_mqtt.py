@@ -406,6 +406,8 @@ def test_privacy_stops_the_capture_and_survives_a_restart(server: Mosquitto, con
         ("trigger/door/fire", b"", "no watch by hand"),
         ("cmd/pause", b"a while", "write ON or OFF"),
         ("ask", b'{"text": "what?", "schema": 3}', "no JSON object"),
+        ("ask", b'{"text": ' * 1500 + b"1" + b"}" * 1500, "no JSON"),
+        ("ask", b'{"text": "what?", "schema": ' + b'{"items": ' * 200 + b"{}" + b"}" * 201, "write a flatter one"),
         ("cmd/privacy", b"perhaps", "write ON or OFF"),
         ("trigger/window/enabled/set", b"ON", "no watch is called 'window'"),
     ],
