@@ -18,6 +18,7 @@ from favor_stream.records import SLICE_S, Phase, Sense, Watch, WatchEvent
 
 BACK_S = 5.0  # of the memory that watches see: an earlier time that the thing was there would mislead
 EVIDENCE_AFTER_S = 3.0  # of a happening that its evidence shows, at most
+MOST_WATCHES = 256  # of a stream: each costs some of every half second
 LEVELS = 120  # slices, a minute, of which is kept how likely it was
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without letters that are misread
 
@@ -114,7 +115,7 @@ class Watching:
 
 
 class Watches:
-    """All watches of a stream, by name. Raises ConfigError where two have one name."""
+    """All watches of a stream, by name. Raises ConfigError where two have one name, and for more than MOST_WATCHES."""
 
     def __init__(self, watches: Sequence[Watch] = ()) -> None:
         self._all: dict[str, Watching] = {}
@@ -139,6 +140,8 @@ class Watches:
     def _add(self, watch: Watch) -> None:
         if watch.name in self._all:
             raise ConfigError(f"two watches are called {watch.name!r}; give each a name of its own")
+        if len(self._all) >= MOST_WATCHES:
+            raise ConfigError(f"{MOST_WATCHES} watches are set, which is as many as there can be; remove one first")
         self._all[watch.name] = Watching(watch)
 
     def _check_gate(self, watch: Watch) -> None:

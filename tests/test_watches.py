@@ -22,7 +22,7 @@ from favor_stream.errors import ConfigError
 from favor_stream.evidence import Archive
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Clip
-from favor_stream.watches import EVIDENCE_AFTER_S, Now, Watches, Watching, is_within, ulid
+from favor_stream.watches import EVIDENCE_AFTER_S, MOST_WATCHES, Now, Watches, Watching, is_within, ulid
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 DOOR = Watch("door", "it opens", on=0.7, off=0.4, hold_s=1.0)
@@ -174,6 +174,12 @@ def test_clock_that_jumps_moves_no_hold_and_no_cooldown() -> None:
 def test_watch_that_cannot_be_is_one_clear_error(fields: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         Watches([replace(DOOR, **fields)])  # type: ignore[arg-type]
+
+
+def test_more_watches_than_there_can_be_are_refused() -> None:
+    watches = Watches([Watch(f"door_{number}", "the door opens") for number in range(MOST_WATCHES)])
+    with pytest.raises(ConfigError, match="remove one first"):
+        watches.add(Watch("one_more", "the door opens"))
 
 
 def test_two_watches_of_one_name_are_refused() -> None:
