@@ -34,6 +34,11 @@ class Prompt:
             )
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written down: JSON may carry halves of characters, with which no tokenizer can do anything."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 class Words:
     """A tokenizer and the prompt that the model was trained with. Raises `ConfigError` where they do not fit together."""
 
@@ -75,7 +80,9 @@ class Words:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def _plain(self, text: str) -> list[int]:
-        """The tokens of what somebody has written. Raises `ConfigError` where one of them would steer the model."""
+        """The tokens of what somebody has written. Raises `ConfigError` for no text, and where a token would steer the model."""
+        if not is_text(text):
+            raise ConfigError("the question holds half a character (a lone surrogate): expected text; leave it out")
         tokens = self._encode(text)
         if control := self._control.intersection(tokens):
             word = self.tokenizer.id_to_token(min(control))

@@ -162,6 +162,11 @@ def test_folder_is_no_film(config: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert str(tmp_path) in called(capsys, "--config", config, "ask", tmp_path, QUESTION).mistake
 
 
+@pytest.mark.parametrize("name", ["file://[half", "a" * 5000, "file:///nowhere.mp4"])
+def test_name_that_is_none_is_one_line(name: str, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert name.removeprefix("file://")[:20] in called(capsys, "--config", config, "ask", name, QUESTION).mistake
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 1000, b"A letter, and not a film.\n"])
 def test_file_that_is_no_film_is_one_line(
     content: bytes, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

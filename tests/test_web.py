@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -116,12 +117,17 @@ def test_who_leaves_in_the_middle_of_an_answer_holds_up_nobody(config: Config) -
         ("/v1/ask", {"question": "what?", "schema": {"type": "nonsense"}}, "schema"),
         ("/v1/watches", {"question": "!", "on": 2}, "on < 1"),
         ("/v1/watches", {"question": "a </s> appears"}, "control token"),
+        ("/v1/watches", {"question": "a \ud800 appears"}, "half a character"),
+        ("/v1/ask", {"question": "\ud800"}, "half a character"),
+        ("/v1/ask", {"question": "what?", "between": ["0001-01-01T00:00:00+14:00", "2026-01-01T00:00:00Z"]}, "too far away"),
         ("/v1/watches", {"question": "somebody is at the door", "severity": "high"}, "severity: Input should be"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(config: Config, path: str, body: dict[str, Any], complaint: str) -> None:
     async def calls(agent: Agent, client: Any) -> tuple[Any, Any]:
-        return await client.post(path, json=body), await client.post("/v1/ask", json={"question": "what?"})
+        headers = {"content-type": "application/json"}  # written here: a client would not send half a character
+        refused = await client.post(path, content=json.dumps(body), headers=headers)
+        return refused, await client.post("/v1/ask", json={"question": "what?"})
 
     refused, next_one = ran(config, calls)
     status, kind, message = error(refused)

@@ -11,6 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -189,16 +190,26 @@ def open_source(name: str, ring: Ring, on_event: OnEvent = log_event, pictures_p
         return Rtsp(name, ring, on_event, pictures_per_s)
     pace: Literal["realtime", "fast"] = "fast" if ring.pace == "lossless" else "realtime"
     path, mark, query = name.partition("?")
-    path = unquote(urlsplit(path).path) if kind == "file" else path
+    path = local(path) if kind == "file" else path
     if kind != "lavfi" and is_bag(path):
         from favor_stream.capture.bag import Bag
 
         return Bag(f"{path}{mark}{query}", ring, pace, on_event, pictures_per_s)
     from favor_stream.capture.file import File
 
-    return File(unquote(urlsplit(name).path) if kind == "file" else name, ring, pace, on_event, pictures_per_s)
+    return File(local(name) if kind == "file" else name, ring, pace, on_event, pictures_per_s)
+
+
+def local(address: str) -> str:
+    """The path of a file:// address. Raises DeviceError for what is none."""
+    try:
+        return unquote(urlsplit(address).path)
+    except ValueError as error:
+        raise DeviceError(f"{address}: {error}; expected file:///path") from error
 
 
 def is_bag(path: str) -> bool:
     """Whether this is a bag of ROS 2, by its name or, of a folder, by what is in it."""
-    return path.endswith((".mcap", ".db3")) or (Path(path) / "metadata.yaml").is_file()
+    with suppress(OSError):  # of a name that is too long for one
+        return path.endswith((".mcap", ".db3")) or (Path(path) / "metadata.yaml").is_file()
+    return False

@@ -41,13 +41,16 @@ class Asked(BaseModel):
             return None
         begin, end = self.between
         if begin >= end:
-            raise ConfigError(f"between {payload.utc(begin)} and {payload.utc(end)} is no time; write the earlier one first")
+            raise ConfigError(f"between {begin} and {end} is no time; write the earlier one first")
         return Span(local(begin), local(end))
 
 
 def local(at: datetime) -> datetime:
-    """In this machine's time zone, in which answers name times."""
-    return at.astimezone()
+    """In this machine's time zone, in which answers name times. ConfigError for one that is in no year there."""
+    try:
+        return at.astimezone()
+    except (OverflowError, ValueError) as error:
+        raise ConfigError(f"{at} is too far away; expected a time of this stream") from error
 
 
 @routes.post("/v1/ask")
