@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from favor_stream.errors import ConfigError
 
+MOST_WAITING = 10_000_000  # messages on disk, some gigabytes
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -39,6 +41,7 @@ class Broker:
         for key, word in (("device", self.device), ("root", self.root)):
             if not re.fullmatch(r"[a-z0-9_-]{1,64}", word):
                 raise ConfigError(f"mqtt {key} is {word!r}; write small letters, digits, _ or -")
+        check_waiting("mqtt", self.most_waiting)
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("mqtt certificate and key belong together; give both or none")
 
@@ -113,12 +116,19 @@ class Hook:
     def __post_init__(self) -> None:
         if not is_address(self.url, "http", "https"):
             raise ConfigError("webhook url: expected https://HOST/PATH or http://HOST/PATH, with no password in it")
+        check_waiting("webhook", self.most_waiting)
 
     def secret(self) -> str:
         found = secret(self.secret_file, "FAVOR_WEBHOOK_SECRET")
         if not found:
             raise ConfigError("the webhook has no secret to sign with; give secret_file or set FAVOR_WEBHOOK_SECRET")
         return found
+
+
+def check_waiting(outlet: str, most: int) -> None:
+    """Raises ConfigError for a number of messages that may not wait on disk."""
+    if not 1 <= most <= MOST_WAITING:
+        raise ConfigError(f"{outlet} most_waiting is {most}; write one from 1 to {MOST_WAITING}")
 
 
 def is_address(url: str, *schemes: str) -> bool:

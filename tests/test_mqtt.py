@@ -25,7 +25,7 @@ from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.mqtt import Mqtt
 from favor_stream.outbox import Message as Stored
 from favor_stream.outbox import Outbox
-from favor_stream.outlets import Broker
+from favor_stream.outlets import Broker, Hook
 from favor_stream.records import Event, Watch
 
 pytestmark = [pytest.mark.device, pytest.mark.alone]
@@ -525,6 +525,13 @@ def test_tls_with_an_authority_of_ones_own(config: Config, tmp_path: Path, monke
         assert asyncio.run(run()) == b"online"
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("most", [-1, 0, 10**9])
+def test_number_of_messages_that_may_not_wait_is_refused(most: int) -> None:
+    for outlet in (Broker, lambda most_waiting: Hook("https://host", most_waiting=most_waiting)):
+        with pytest.raises(ConfigError, match="most_waiting is"):
+            outlet(most_waiting=most)
 
 
 def test_files_that_are_no_certificates_are_one_clear_error(tmp_path: Path) -> None:
