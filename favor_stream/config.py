@@ -158,7 +158,10 @@ def check_keys(table: Mapping[str, object], known: Iterable[str], origin: str) -
 def _typed(key: str, value: object, kind: type, origin: str, folder: Path) -> object:
     """The value itself, a text as a path that starts from `folder`, or a table of tables as watches."""
     if kind is Path and isinstance(value, str | Path):
-        return folder / Path(value).expanduser()
+        try:
+            return folder / Path(value).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"{origin}: {key} is {str(value)!r}; no such user has a home here; write another path") from error
     if kind is tuple and isinstance(value, dict):
         return tuple(_watch(name, each, f"{origin}: [{key}.{name}]") for name, each in value.items())
     if kind in OUTLETS.values() and isinstance(value, dict):

@@ -54,6 +54,10 @@ def test_relative_weights_start_from_the_folder_of_the_file(tmp_path: Path) -> N
     assert load(written(tmp_path, 'weights = "/there/mine"\n')).weights == Path("/there/mine")
 
 
+def test_home_of_nobody_is_no_folder(tmp_path: Path) -> None:
+    assert "'~nosuch/mine'" in complaint(written(tmp_path, 'weights = "~nosuch/mine"\n'))
+
+
 def test_relative_weights_of_a_flag_start_from_here(tmp_path: Path) -> None:
     path = written(tmp_path, 'weights = "mine"\n')
     assert load(path, weights="yours").weights == Path("yours")
