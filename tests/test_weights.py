@@ -94,6 +94,20 @@ def test_setting_of_another_version_is_named(folder: Path) -> None:
     assert "warmth" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "setting"),
+    [("audio", {"width": -1}), ("fusion", {"hidden": "wide"}), ("llm", {"heads": None}), ("llm", {"mlp": []})],
+)
+def test_sizes_that_no_model_has_are_told(folder: Path, part: str, setting: dict[str, Any]) -> None:
+    change_manifest(folder, lambda told: told["config"][part].update(setting))
+    assert f"{folder / weights.MANIFEST} describes no model" in refusal(folder)
+
+
+def test_configuration_that_is_none_is_told(folder: Path) -> None:
+    change_manifest(folder, lambda told: told.update(config={"name": "tiny", "audio": 3}))
+    assert "describes another configuration" in refusal(folder)
+
+
 def test_encoder_that_nobody_knows_is_named(folder: Path) -> None:
     change_manifest(folder, lambda told: told["config"]["vision"].update(kind="owl"))
     assert "no encoder of kind 'owl'" in refusal(folder)

@@ -52,7 +52,7 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
         raise WeightsError(f"{folder / TENSORS} cannot be read ({error.strerror}); let its owner allow it") from error
     if found != manifest["sha256"]:
         raise WeightsError(
-            f"{folder / TENSORS} is damaged: its sha256 begins {found[:12]}, the manifest says {manifest['sha256'][:12]}; "
+            f"{folder / TENSORS} is damaged: its sha256 begins {found[:12]}, the manifest says {str(manifest['sha256'])[:12]}; "
             "fetch the folder again or train it (favor-stream train)"
         )
     try:
@@ -62,7 +62,12 @@ def load(folder: Path | None = None) -> tuple[Favor, Tokenizer]:
         raise WeightsError(
             f"{folder} cannot be read ({error}); fetch the folder again or train it (favor-stream train)"
         ) from error
-    model = Favor(config_of(manifest["config"], folder))
+    config = config_of(manifest["config"], folder)
+    try:
+        model = Favor(config)
+    except Exception as error:  # whatever stumbles over sizes that no model has
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{folder / MANIFEST} describes no model ({reason}); fetch the folder again") from error
     fill(model, tensors, folder)
     return model.float().eval(), tokenizer
 
@@ -131,7 +136,7 @@ def config_of(saved: dict[str, Any], folder: Path) -> ModelConfig:
             FusionConfig(**tuples(saved["fusion"])),
             LlmConfig(**tuples(saved["llm"])),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{folder / MANIFEST} describes another configuration ({error}); expected one of this version"
         ) from error
