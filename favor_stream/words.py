@@ -34,11 +34,6 @@ class Prompt:
             )
 
 
-def is_text(text: str) -> bool:
-    """Whether it can be written down: JSON may carry halves of characters, with which no tokenizer can do anything."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 class Words:
     """A tokenizer and the prompt that the model was trained with. Raises `ConfigError` where they do not fit together."""
 
@@ -126,3 +121,8 @@ class Text:
             return ""
         self.start, self.given = self.given, len(tokens)
         return now[len(before) :].rstrip(BROKEN)
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written down: JSON may carry halves of characters, with which no tokenizer can do anything."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
