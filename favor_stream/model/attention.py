@@ -20,12 +20,12 @@ def attend_at_any_length() -> None:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention over [B, heads, T, d]; `mask` is True where a query may look.
 
-    Where a processor learns, as plain products: the gradients of torch's own kernel take it twice as long.
+    Where a processor learns in bfloat16, as plain products: the gradients of torch's own kernel take it twice as long.
     """
-    if not (query.requires_grad and query.device.type == "cpu"):
+    if not (query.requires_grad and query.device.type == "cpu" and value.dtype == torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
-        scores = (query * query.shape[-1] ** -0.5).to(value.dtype) @ key.to(value.dtype).mT
+        scores = (query * query.shape[-1] ** -0.5).bfloat16() @ key.bfloat16().mT
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
         return scores.softmax(-1) @ value
