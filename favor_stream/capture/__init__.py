@@ -197,7 +197,7 @@ def open_source(name: str, ring: Ring, on_event: OnEvent = log_event, pictures_p
         return Bag(f"{path}{mark}{query}", ring, pace, on_event, pictures_per_s)
     from favor_stream.capture.file import File
 
-    return File(local(name) if kind == "file" else name, ring, pace, on_event, pictures_per_s)
+    return File(path if kind == "file" else name, ring, pace, on_event, pictures_per_s)
 
 
 def local(address: str) -> str:
