@@ -28,6 +28,7 @@ class Archive:
 
     def __init__(self, folder: Path, keep_days: float, keep_mb: float) -> None:
         self._folder, self._keep_s, self._keep_bytes = folder, keep_days * DAY_S, keep_mb * 1e6
+        self._room()  # what cannot be used is told at once, not by the first event
 
     def snapshot(self, name: str, clip: Clip) -> Evidence | None:
         """The newest picture as JPEG; None where there is none."""

@@ -332,6 +332,27 @@ def test_event_that_is_none_is_told_in_one_line_and_the_conversation_goes_on(con
     assert status == "completed"
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.sing", "event_id": "\ud800"},
+        {"type": "conversation.item.create", "item": {"role": "user", "content": [text("what is \ud800?")]}},
+    ],
+)
+def test_half_a_character_is_refused_and_the_conversation_goes_on(config: Config, event: dict[str, Any]) -> None:
+    async def calls(streams: Any, connect: Any) -> Any:
+        async with connect() as talk:
+            await talk.told()
+            await talk.socket.send(json.dumps(event))
+            error = await talk.told()
+            await talk.says(text("what do you see now?"))
+            return error, (await talk.answer())[-1]["response"]["status"]
+
+    error, status = conversed(config, calls)
+    assert (error["type"], status) == ("error", "completed")
+    assert error["error"]["event_id"] == event.get("event_id")
+
+
 def test_who_sends_too_much_that_is_wrong_or_too_often_is_told_so(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     async def calls(streams: Any, connect: Any) -> Any:
         async with connect() as talk:

@@ -18,7 +18,7 @@ from media import numbered, numbered_film, tone
 from favor_stream.agent import Agent
 from favor_stream.clip import write_film
 from favor_stream.config import Config, load
-from favor_stream.errors import ConfigError
+from favor_stream.errors import ConfigError, DeviceError
 from favor_stream.evidence import Archive
 from favor_stream.records import RATE, SLICE_S, Watch, WatchEvent
 from favor_stream.ring import Clip
@@ -336,16 +336,22 @@ def test_schedule_needs_no_model(film: str, config: Config) -> None:
     ]
 
 
-def test_folder_that_cannot_be_written_is_told_and_so_is_what_happened(film: str, config: Config, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-
+def test_folder_that_can_no_longer_be_written_is_told_and_so_is_what_happened(film: str, config: Config, tmp_path: Path) -> None:
     async def run() -> list[str]:
-        agent = Agent(film, config=replace(config, evidence=tmp_path / "file"), pace="fast", watches=[ALWAYS])
+        agent = Agent(film, config=replace(config, evidence=tmp_path / "proof"), pace="fast", watches=[ALWAYS])
+        (tmp_path / "proof").rmdir()
+        (tmp_path / "proof").write_text("in the way")
         events = agent.events()
         async with asyncio.timeout(30.0), agent:
             return [event.kind async for event in events if event.kind in ("watch", "error")]
 
     assert asyncio.run(run()) == ["error", "watch", "error", "watch", "watch"]
+
+
+def test_folder_that_cannot_be_used_is_told_at_once(film: str, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DeviceError, match=r"file: cannot be used \(File exists\); give a folder of your own"):
+        Agent(film, config=replace(config, evidence=tmp_path / "file"))
 
 
 def test_oldest_evidence_goes_first_and_other_files_stay(tmp_path: Path) -> None:
