@@ -50,7 +50,7 @@ class Journal:
         self._path, self._most_bytes, self._most_s, self._lock = path, most_bytes, most_s, threading.Lock()
         with self._used():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._store = sqlite3.connect(path, LOCKED_S, isolation_level=None, check_same_thread=False)
+            self._store = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False)
             try:
                 for statement in OPENING:
                     self._store.execute(statement)
