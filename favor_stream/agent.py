@@ -31,7 +31,7 @@ from favor_stream.journal import Journal
 from favor_stream.lookout import Lookout
 from favor_stream.memory import LEFT, Memory, Schema
 from favor_stream.mind import Mind
-from favor_stream.recall import Recall
+from favor_stream.recall import Recall, opened
 from favor_stream.records import SLICE_S, Answer, Event, Perceived, Perception, Turn, Watch
 from favor_stream.rehearsal import Rehearsal, rehearse
 from favor_stream.reply import Reply
@@ -459,7 +459,7 @@ class Agent:
         c = self._config
         try:
             opening = partial(Journal, self._journal, self._mind.weights, int(c.journal_mb * 1e6), c.journal_hours * 3600)
-            recall = Recall(await asyncio.to_thread(opening), self.publish)
+            recall = Recall(await opened(opening), self.publish)
             await self._entered.restore(recall, c.context_s, self._intake.is_endless)
         except DeviceError as error:  # perceiving goes on without
             self.publish(Event("error", 0.0, str(error)))

@@ -83,6 +83,18 @@ class Recall:
         return f"I no longer remember that: what I remember is from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S}."
 
 
+async def opened(opening: Callable[[], Journal]) -> Journal:
+    """Opened on a thread. Where waiting for that is cancelled it is closed, not left to whoever comes next to the file."""
+    coming = asyncio.get_running_loop().run_in_executor(None, opening)
+    try:
+        return await asyncio.shield(coming)
+    except asyncio.CancelledError:
+        await asyncio.wait({coming})
+        if coming.exception() is None:
+            coming.result().close()
+        raise
+
+
 def stretches(windows: Sequence[Window], now: Now) -> list[Stretch]:
     since_s = now.end_s - now.at.timestamp()
     return [Stretch(torch.from_numpy(each.tokens.copy()), each.begun_at + since_s, each.ended_at + since_s) for each in windows]

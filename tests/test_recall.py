@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -494,6 +494,31 @@ def test_leaving_in_the_middle_of_a_recall_leaves_nothing_behind(config: Config,
     before = threading.active_count()
     asyncio.run(run())
     assert threading.active_count() <= before
+
+
+def test_entering_that_is_cancelled_while_the_journal_opens_closes_it(
+    config: Config, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, is_opening, may_open = list[Journal](), threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> Journal:
+        is_opening.set()
+        assert may_open.wait(30)
+        opened.append(Journal(*given))
+        return opened[-1]
+
+    async def run() -> None:
+        entering = asyncio.create_task(Agent(ENDLESS, config=config, journal=path).__aenter__())
+        assert await asyncio.to_thread(is_opening.wait, 30)
+        entering.cancel()
+        may_open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    monkeypatch.setattr("favor_stream.agent.Journal", slowly)
+    asyncio.run(run())
+    assert len(opened) == 1
+    assert written(path, config) == []  # for one at a time may have the file
 
 
 def test_journals_of_different_streams_are_different_files_without_their_passwords(tmp_path: Path) -> None:
