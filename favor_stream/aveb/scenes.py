@@ -224,6 +224,7 @@ def blinks(rng: Rng, duration_s: float) -> list[tuple[float, float]]:
 
 REMEMBERED = ("said", "said_last", "sounds", "story", "colour", "shape", "motion", "word", "first", "last", "after", "before")
 TOGETHER = ("seen_during", "heard_during", "count_things", "count_sound", "saw", "heard", "sound_order", "cross_order")
+BY_SOUND = ("sounds", "count_sound", "sound_order", "heard", "heard_ago", "seen_during", "heard_during", "cross_order", "hears")
 NOW = ("now_see", "now_hear", "sees", "hears")
 SHOWN_NOW = ("caption", "size", "side", "beside", "how_many")
 AGO = ("seen_ago", "heard_ago")
@@ -231,7 +232,8 @@ OF_FILMS = (*REMEMBERED, *TOGETHER, *NOW, *AGO, *SHOWN_NOW, "spoken")
 SETTINGS = {
     "film": Setting(film, 0.44, OF_FILMS),
     "speech": Setting(speech, 0.0, ("said", "said_last")),
-    "sounds": Setting(sounds, 0.0, ("sounds", "count_sound", "sound_order")),
+    "sounds": Setting(sounds, 0.0, ("sounds", "count_sound", "sound_order", "heard")),
+    "by_sound": Setting(film, 0.0, BY_SOUND),
     "picture": Setting(picture, 0.1, (*SHOWN_NOW, "now_see", "sees", "word", "colour", "shape")),
     "reading": Setting(reading, 0.07, ("word", "now_see")),
     "asked_aloud": Setting(asked_aloud, 0.06, ("spoken",)),

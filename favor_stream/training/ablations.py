@@ -125,12 +125,12 @@ def teach(course: Course, variant: str, seed: int, out: Path) -> None:
     window, diversity = learning.model.config.fusion.slices_per_window, VARIANTS[variant].diversity
     speaking = Stage(f"language-{window}-{seed}", budget.language, GENTLY)  # the same for all with such windows
     distilling, joining = Stage(f"distil-{variant}-{seed}", budget.distil), Stage(f"join-{variant}-{seed}", budget.join)
-    language.speak(learning, speaking, train.lessons(learning, speaking, curriculum.further))
+    language.speak(learning, speaking, train.lessons(learning, speaking, curriculum.rehearsal))
     torch.manual_seed(seed)
     learning.model.fusion = Fusion(learning.model.config)
     fusion.distil(learning.of("distil"), distilling, course.sorts, diversity)
     joint = learning.of("join")
-    rehearsal = train.lessons(joint, joining, curriculum.further)
+    rehearsal = train.lessons(joint, joining, curriculum.rehearsal)
     fusion.join(joint, joining, course.sorts[0], course.sorts[1:], rehearsal, diversity)
     weights.save(out, learning.model, learning.tokenizer, {"variant": variant, "seed": seed, "budget": repr(budget)})
 

@@ -80,7 +80,7 @@ def taught(curriculum: Curriculum, work: Path, seed: int, start: Path | None) ->
     teach_language(learning, curriculum, is_new)
     fusion.distil(learning.of("distil"), curriculum.stage("distil", is_new), sorts)
     joint, joining = learning.of("join"), curriculum.stage("join", is_new)
-    fusion.join(joint, joining, sorts[0], sorts[1:], lessons(joint, joining, curriculum.further))
+    fusion.join(joint, joining, sorts[0], sorts[1:], lessons(joint, joining, curriculum.rehearsal))
     return learning
 
 
