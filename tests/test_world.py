@@ -289,12 +289,14 @@ def test_thing_is_drawn_where_it_is_in_its_colour() -> None:
 
 def test_question_in_a_hurry_lacks_words_but_never_what_it_is_about() -> None:
     rng = np.random.default_rng(0)
-    wordings = [wording for kind in kinds.KINDS.values() for wording in kind.wordings] * 20
-    hurried = [questions.hastily(wording, rng) for wording in wordings]
+    asked = [(name, wording) for name, kind in kinds.KINDS.items() for wording in kind.wordings] * 20
+    wordings, hurried = [wording for _, wording in asked], [questions.hastily(*each, rng) for each in asked]
     assert all(re.findall(r"{\w+}", text) == re.findall(r"{\w+}", whole) for text, whole in zip(hurried, wordings, strict=True))
     assert 0.6 < sum(len(text.split()) for text in hurried) / sum(len(whole.split()) for whole in wordings) < 0.9
     assert not set(hurried) & questions.TESTED
     assert all(hurried)
+    meant = {text: {kind for (kind, _), left in zip(asked, hurried, strict=True) if left == text} for text in hurried}
+    assert not {text: of for text, of in meant.items() if len(of) > 1}  # else two answers to one question are taught
 
 
 def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:

@@ -322,6 +322,8 @@ KINDS = {
         (
             "how many things are in the picture?",
             "how many things do you see now?",
+            "how many things are in view?",
+            "say how many things the picture shows",
             "count the things in the picture",
             "count what is in view now",
             "count what you see right now",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -49,16 +50,29 @@ def wording(kind: str, rng: Rng, split: Split, hasty: float = 0.0) -> str:
     """One of a kind's wordings, its places still open; a share of them as in `hastily`."""
     wordings = KINDS[kind].tested if split == "held_out" else KINDS[kind].wordings
     text = wordings[int(rng.integers(len(wordings)))]
-    return hastily(text, rng) if hasty and rng.random() < hasty else text
+    return hastily(kind, text, rng) if hasty and rng.random() < hasty else text
 
 
-def hastily(text: str, rng: Rng) -> str:
-    """A wording as who is in a hurry types it, with words missing; its places stay.
+def hastily(kind: str, text: str, rng: Rng) -> str:
+    """A wording as who is in a hurry types it, with words missing; its places stay, and so does what tells it from other kinds.
 
     Who learns whole wordings takes "tell me how it moved" for "tell me how large it is": each word has to count.
     """
     left = " ".join(word for word in text.split() if "{" in word or rng.random() >= MISSING)
-    return left if left and left not in TESTED else text
+    return left if left and left not in TESTED and is_clear(kind, left) else text
+
+
+@cache
+def is_clear(kind: str, left: str) -> bool:
+    """Whether no other kind's wording holds these words: "what was said" no longer asks what was said last."""
+    others = [wording for other, each in KINDS.items() if other != kind for wording in each.wordings]
+    return not any(holds(wording, left) for wording in others)
+
+
+def holds(whole: str, part: str) -> bool:
+    """Whether a text has all the words of another, in their order."""
+    words = iter(whole.split())
+    return all(word in words for word in part.split())
 
 
 def ask(kind: str, v: View, rng: Rng, hasty: float = 0.0) -> Question | None:
