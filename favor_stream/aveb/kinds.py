@@ -28,7 +28,14 @@ KINDS = {
     "now_see": Kind(
         facts.now_see,
         1.5,
-        (NOW_SEE, "what is in view now?", "what is there to see right now?", "tell me what you see now"),
+        (
+            NOW_SEE,
+            "what is in view now?",
+            "what is there to see right now?",
+            "tell me what you see now",
+            "tell me what is there to see now",
+            "say what is in view now",
+        ),
         ("what do you see right now?", "tell me what is in view now"),
     ),
     "now_hear": Kind(
