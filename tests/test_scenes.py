@@ -173,7 +173,14 @@ def test_slides_are_read_aloud_while_they_are_shown_in_as_much_noise_as_is_asked
 
 
 def test_nobody_knows_beforehand_how_many_slides_there_are() -> None:
-    assert {len(drawn("slides", seed).script.cards) for seed in range(60)} == {4, 5, 6, 7, 8}
+    assert {len(drawn("slides", seed).script.utterances) for seed in range(60)} == {4, 5, 6, 7, 8}
+
+
+@pytest.mark.parametrize(("split", "least", "most"), [("training", 15, 45), ("symbolic", 15, 45), ("held_out", 0, 0)])
+def test_words_are_read_aloud_without_slides_in_training_alone(split: Split, least: int, most: int) -> None:
+    unseen = [scene for seed in range(100) if not (scene := drawn("slides", seed, split)).is_seen]
+    assert least <= len(unseen) <= most
+    assert all(scene.script.utterances and not scene.script.cards for scene in unseen)
 
 
 def test_question_asked_aloud_is_about_the_picture() -> None:

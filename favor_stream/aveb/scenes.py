@@ -28,6 +28,7 @@ STREAM = 3  # of random numbers, apart from those that the script itself was dra
 SNR_DB = (10.0, 0.0, -5.0)  # of slides: how much louder the voice is than the noise
 ABOUT_PICTURES = [form for form in SPOKEN_FORMS if "hear" not in form and "first" not in form]
 OVER = (0.3, 0.8)  # of its time, when a film may be over early
+UNSEEN = 0.3  # of training's slides, those that are read aloud alone: else only sight would be trusted
 REACH_S = 1.2  # from one word of slides to the next
 BLINKS_S = (1.0, 1.5)  # how long a thing that makes a sound does so, and rests; whole slices
 
@@ -114,7 +115,7 @@ def asked_aloud(base: Script, wish: Wish, rng: Rng) -> Scene:
 
 
 def slides(base: Script, wish: Wish, rng: Rng) -> Scene:
-    """Some words that are read aloud while they are shown, in noise."""
+    """Some words that are read aloud while they are shown, in noise; in training at times nothing is shown."""
     most = min(8, int((wish.duration_s - 1.0) / REACH_S))
     count = int(rng.integers(min(4, most), most + 1))
     words = [CARD_WORDS[i] for i in rng.permutation(len(CARD_WORDS))[:count]]
@@ -127,7 +128,9 @@ def slides(base: Script, wish: Wish, rng: Rng) -> Scene:
     snr_db = float(rng.choice(SNR_DB)) if wish.snr_db is None else wish.snr_db
     level_db = -30.0 if wish.timed is world.guessed else loudness_db(spoken)
     room = replace(base.room, noise_db=level_db - snr_db, reverb_s=0.0)
-    return Scene(replace(base, room=room, things=(), noises=(), cards=shown, utterances=spoken))
+    is_seen = wish.split == "held_out" or rng.random() >= UNSEEN
+    script = replace(base, room=room, things=(), noises=(), cards=shown if is_seen else (), utterances=spoken)
+    return Scene(script, is_seen=is_seen)
 
 
 def source(base: Script, wish: Wish, rng: Rng) -> Scene:
