@@ -218,7 +218,7 @@ KINDS = {
     ),
     "why": Kind(
         facts.why,
-        3.0,
+        9.0,
         (
             "why did the {thing} come?",
             "why was the {thing} there?",
