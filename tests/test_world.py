@@ -295,8 +295,9 @@ def test_question_in_a_hurry_lacks_words_but_never_what_it_is_about() -> None:
     assert 0.6 < sum(len(text.split()) for text in hurried) / sum(len(whole.split()) for whole in wordings) < 0.9
     assert not set(hurried) & questions.TESTED
     assert all(hurried)
-    meant = {text: {kind for (kind, _), left in zip(asked, hurried, strict=True) if left == text} for text in hurried}
-    assert not {text: of for text, of in meant.items() if len(of) > 1}  # else two answers to one question are taught
+    meant = {(text, kind) for text, (kind, _) in zip(hurried, asked, strict=True)}
+    kinds_of = Counter(text for text, _ in meant)
+    assert not [text for text, count in kinds_of.items() if count > 1]  # else two answers to one question are taught
 
 
 def test_the_agent_asks_for_what_it_perceives_in_words_it_was_trained_with() -> None:

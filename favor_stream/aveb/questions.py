@@ -59,12 +59,15 @@ def hastily(kind: str, text: str, rng: Rng) -> str:
     Who learns whole wordings takes "tell me how it moved" for "tell me how large it is": each word has to count.
     """
     left = " ".join(word for word in text.split() if "{" in word or rng.random() >= MISSING)
-    return left if left and left not in TESTED and is_clear(kind, left) else text
+    return left if left not in TESTED and is_clear(kind, left) else text
 
 
 @cache
 def is_clear(kind: str, left: str) -> bool:
-    """Whether no other kind's wording holds these words: "what was said" no longer asks what was said last."""
+    """Whether no other kind's wording holds these words: "what was said" no longer asks what was said last.
+
+    No words at all are held by every wording, so they are not clear.
+    """
     others = [wording for other, each in KINDS.items() if other != kind for wording in each.wordings]
     return not any(holds(wording, left) for wording in others)
 
